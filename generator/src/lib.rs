@@ -1,0 +1,8 @@
+//! The policy language of interlock, and what it compiles to.
+//!
+//! Data flows one way: [`policy`] reads TOML fragments and makes validated [`policy::settings::Settings`]
+//! of them; the plan turns settings into unit files; the generator's `main` writes those into the
+//! directories that systemd gave it (systemd.generator(7)).
+
+pub mod names;
+pub mod policy;

@@ -1,0 +1,84 @@
+//! The names and paths that generator, gate, supervisor and units agree on.
+
+/// Directories of policy fragments, lowest priority first, below the root.
+///
+/// A file in a later directory replaces one of the same name in an earlier one; a link to
+/// `/dev/null` removes it, as in systemd.unit(5).
+pub const POLICY_DIRS: [&str; 3] = [
+    "/usr/lib/interlock/policy.d",
+    "/etc/interlock/policy.d",
+    "/run/interlock/policy.d",
+];
+
+/// The last policy that was good, as the generator took effect with it; lost at reboot.
+pub const LAST_GOOD: &str = "/run/interlock/last-good-policy.toml";
+
+/// The socket on which gates ask for their lease (units/interlock.socket).
+pub const GATE_SOCKET: &str = "/run/interlock/gate.sock";
+
+/// Holds one empty file per lease, named after the task's unit; see `AssertPathExists=` in each task's drop-in.
+pub const LEASE_DIR: &str = "/run/interlock/lease";
+
+/// What a blocked task's `AssertPathExists=` names. It never exists, and reads as the reason.
+pub const BLOCKED_ASSERT: &str = "/run/interlock/blocked/policy-has-errors-see-interlockctl-verify";
+
+/// File name of every drop-in that the generator writes.
+pub const DROP_IN: &str = "50-interlock.conf";
+
+const GATE_PREFIX: &str = "interlock-gate@";
+
+/// Longest unit name that still has a gate: `UNIT_NAME_MAX` of systemd (255) less the gate's own letters.
+pub const UNIT_NAME_MAX: usize = 255 - GATE_PREFIX.len() - ".service".len();
+
+/// The gate of a unit: `interlock-gate@UNIT.service`, `UNIT` with its suffix.
+pub fn gate_of(unit: &str) -> String {
+    format!("{GATE_PREFIX}{unit}.service")
+}
+
+/// The unit whose gate this is, or `None` if `gate` isn't a gate.
+pub fn unit_of_gate(gate: &str) -> Option<&str> {
+    gate.strip_prefix(GATE_PREFIX)?
+        .strip_suffix(".service")
+        .filter(|unit| !unit.is_empty())
+}
+
+/// The lease file of a unit.
+pub fn lease_file(unit: &str) -> String {
+    format!("{LEASE_DIR}/{unit}")
+}
+
+/// The target that starts a window's tasks in one transaction.
+pub fn window_target(window: &str) -> String {
+    format!("interlock-window-{window}.target")
+}
+
+/// The timer of a window's target.
+pub fn window_timer(window: &str) -> String {
+    format!("interlock-window-{window}.timer")
+}
+
+/// The oneshot that stops, in one transaction, those tasks of a group that a deployment stops.
+pub fn stop_group(group: &str) -> String {
+    format!("interlock-stop-{group}.service")
+}
+
+/// The oneshot that stops the tasks which `task` preempts.
+pub fn preempt(task: &str) -> String {
+    format!("interlock-preempt-{task}.service")
+}
+
+/// The template of an instance: `foo@.service` for `foo@bar.service`; `None` for anything else.
+///
+/// The first `@` counts, as in systemd.unit(5): `imp@p@q.service` is the instance `p@q` of `imp@.service`.
+pub fn template_of(unit: &str) -> Option<String> {
+    let (stem, suffix) = unit.rsplit_once('.')?;
+    let (prefix, instance) = stem.split_once('@')?;
+    (!instance.is_empty() && !prefix.is_empty()).then(|| format!("{prefix}@.{suffix}"))
+}
+
+/// Whether this names a template itself (`foo@.service`).
+pub fn is_template(unit: &str) -> bool {
+    unit.rsplit_once('.')
+        .and_then(|(stem, _)| stem.split_once('@'))
+        .is_some_and(|(prefix, instance)| instance.is_empty() && !prefix.is_empty())
+}
