@@ -1,0 +1,28 @@
+//! A shell inside a booted container: `shell [252|257] [COMMAND...]`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use interlock_tests::machine::Machine;
+use interlock_tests::root::Version;
+
+fn main() -> Result<ExitCode> {
+    let mut args = std::env::args().skip(1);
+    let version: Version = args.next().as_deref().unwrap_or("257").parse()?;
+    let machine = Machine::boot(version)?;
+    let mut shell = machine.enter()?;
+    let words: Vec<String> = args.collect();
+    if words.is_empty() {
+        eprintln!("systemd {version} is up; it is gone when you leave this shell");
+        shell.args(["bash", "-l"]);
+    } else {
+        shell.args(words);
+    }
+    let status = shell.status()?;
+    Ok(ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    ))
+}
