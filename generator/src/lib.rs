@@ -4,5 +4,9 @@
 //! of them; the plan turns settings into unit files; the generator's `main` writes those into the
 //! directories that systemd gave it (systemd.generator(7)).
 
+pub mod emit;
+pub mod kmsg;
 pub mod names;
+pub mod plan;
 pub mod policy;
+pub mod unitfile;

@@ -147,6 +147,8 @@ pub struct Task {
     pub unit: String,
     /// Other names of that unit which the policy or the host uses (aliases), if any.
     pub aliases: Vec<String>,
+    /// `Type=` of that unit as its files on the host say, in systemd's words; `None` if unknown.
+    pub unit_type: Option<String>,
     /// Set if interlock makes the unit itself.
     pub command: Option<Command>,
     /// Shares of each resource, `"all"` resolved to the capacity.

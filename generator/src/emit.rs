@@ -1,0 +1,144 @@
+//! Writes a plan below the three directories of systemd.generator(7).
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::plan::{Content, Directory, Entry, Plan};
+
+/// The three directories that systemd passes to a generator.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    /// `argv[1]`.
+    pub normal: &'a Path,
+    /// `argv[2]`.
+    pub early: &'a Path,
+    /// `argv[3]`.
+    pub late: &'a Path,
+}
+
+impl Output<'_> {
+    fn path(&self, directory: Directory) -> &Path {
+        match directory {
+            Directory::Normal => self.normal,
+            Directory::Early => self.early,
+            Directory::Late => self.late,
+        }
+    }
+}
+
+/// Something that couldn't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// A file or link that guards nothing by itself.
+    #[error("can't write {}: {source}{}", .path.display(), hint(.source))]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it wasn't.
+        source: io::Error,
+    },
+    /// The drop-in that puts a task behind its gate; the unit was masked instead.
+    #[error("can't write {}: {source}{}; {unit} is masked so that it can't run unguarded", .path.display(), hint(.source))]
+    Masked {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it wasn't.
+        source: io::Error,
+        /// The unit that is masked.
+        unit: String,
+    },
+    /// The drop-in that puts a task behind its gate, and the unit couldn't be masked either.
+    #[error("can't write {}: {source}{}; {unit} is NOT guarded", .path.display(), hint(.source))]
+    Unguarded {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it wasn't.
+        source: io::Error,
+        /// The unit that runs without its gate.
+        unit: String,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => " (another generator wrote it; give the task another name)",
+        io::ErrorKind::NotFound => " (the output directories must exist)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            " (make room there and run systemctl daemon-reload)"
+        }
+        _ => "",
+    }
+}
+
+/// Writes all that can be written; returns what couldn't.
+pub fn emit(plan: &Plan, output: &Output<'_>) -> Vec<EmitError> {
+    let mut errors = Vec::new();
+    let mut path = PathBuf::new();
+    for entry in plan.entries() {
+        set(&mut path, output.path(entry.directory), &entry.path);
+        if let Err(source) = write(&path, entry) {
+            errors.push(failed(path.clone(), source, entry, output));
+        }
+    }
+    errors
+}
+
+/// Makes `path` `directory/name`, in the memory that it already has.
+fn set(path: &mut PathBuf, directory: &Path, name: &str) {
+    let mut text: OsString = std::mem::take(path).into_os_string();
+    text.clear();
+    text.push(directory);
+    text.push("/");
+    text.push(name);
+    *path = text.into();
+}
+
+fn write(path: &Path, entry: &Entry) -> io::Result<()> {
+    match &entry.content {
+        Content::File(file) => {
+            // Never through a link or over a file that another generator has put there.
+            let mut out = with_parent(path, &entry.path, || File::create_new(path))?;
+            out.write_all(file.as_str().as_bytes()).inspect_err(|_| {
+                // Half a drop-in may be worse than none.
+                let _ = fs::remove_file(path);
+            })
+        }
+        Content::Link(target) => {
+            let made = with_parent(path, &entry.path, || symlink(target, path));
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let same = fs::read_link(path).is_ok_and(|there| there == Path::new(target));
+                    if same { Ok(()) } else { Err(error) }
+                }
+                made => made,
+            }
+        }
+    }
+}
+
+/// Makes the directory that an entry stands in, if it isn't the output directory itself, then the entry.
+fn with_parent<T>(path: &Path, entry: &str, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if entry.contains('/')
+        && let Some(parent) = path.parent()
+        && let Err(error) = fs::create_dir(parent)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    make()
+}
+
+fn failed(path: PathBuf, source: io::Error, entry: &Entry, output: &Output<'_>) -> EmitError {
+    let Some(unit) = entry.guards() else {
+        return EmitError::Write { path, source };
+    };
+    let unit = unit.to_owned();
+    // A link takes no room on a full tmpfs, other than a file.
+    match symlink("/dev/null", output.early.join(&unit)) {
+        Ok(()) => EmitError::Masked { path, source, unit },
+        Err(_) => EmitError::Unguarded { path, source, unit },
+    }
+}
