@@ -1,10 +1,10 @@
 # Runs one container, and removes all of it when standard input ends: that is, when whoever started
 # it is gone, however it went (a return, a panic, Ctrl-C, SIGKILL).
 #
-# usage: keeper DIR NAME ROOT.tar
-# DIR/root becomes the unpacked root, DIR/pid the pid of its systemd, DIR/console what it prints.
+# usage: keeper DIR NAME ROOT   (in a mount namespace of its own)
+# ROOT is left as it is; DIR/pid becomes the pid of the container's systemd, DIR/console what it prints.
 set -u
-dir=$1 name=$2 tar=$3
+dir=$1 name=$2 root=$3
 trap '' INT TERM HUP
 
 # Two containers in one cgroup delete each other's cgroups, so each gets its own, in every hierarchy
@@ -51,14 +51,21 @@ container() {
     fail "systemd-nspawn ended with status $status: $(tail -n 5 "$dir/console")"
 }
 
-mkdir -p "$dir/root" || exit 1
-error=$(tar -x --same-owner --xattrs -f "$tar" -C "$dir/root" 2>&1) || fail "can't unpack $tar: $error"
+# Nobody removes a root that is in use.
+exec 9<"$root.lock" && flock --shared 9
+mkdir -p "$dir/root" "$dir/upper" "$dir/work" || exit 1
+# "volatile" spares waiting for the disk. Where there can be no overlay (in a container whose own
+# root is one), a copy does as well, only slower.
+layers="lowerdir=$root,upperdir=$dir/upper,workdir=$dir/work,redirect_dir=on"
+mount -t overlay overlay -o "$layers,volatile" "$dir/root" 2>/dev/null ||
+    mount -t overlay overlay -o "$layers" "$dir/root" 2>/dev/null ||
+    error=$(cp -a --reflink=auto "$root/." "$dir/root/" 2>&1) || fail "can't copy $root: $error"
 for group in "${groups[@]}"; do
     error=$(mkdir -p "$group" 2>&1) || fail "can't make a cgroup for the container: $error"
 done
 [ ${#groups[@]} -gt 0 ] || fail "no cgroup hierarchy that systemd could use under /sys/fs/cgroup"
 if [ ! -e "$dir/failed" ]; then
-    container <&- &
+    container <&- 9<&- &
     loop=$!
 fi
 
@@ -86,4 +93,5 @@ for group in "${groups[@]}"; do
         sleep 0.05
     done
 done
+umount "$dir/root" 2>/dev/null
 rm -rf --one-file-system "$dir"

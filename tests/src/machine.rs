@@ -40,7 +40,7 @@ impl Machine {
     pub fn boot(version: Version) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         root::check_host()?;
-        let archive = root::archive(version)?;
+        let root = root::directory(version)?;
         let name = format!(
             "interlock-{version}-{}-{}",
             std::process::id(),
@@ -48,11 +48,12 @@ impl Machine {
         );
         let dir = root::cache_dir().join("machines").join(&name);
         fs::create_dir_all(&dir)?;
-        let mut keeper = Command::new("bash")
-            .args(["-c", include_str!("keeper.sh"), "keeper"])
+        let mut keeper = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .args(["bash", "-c", include_str!("keeper.sh"), "keeper"])
             .arg(&dir)
             .arg(&name)
-            .arg(&archive)
+            .arg(&root)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .process_group(0)

@@ -1,6 +1,6 @@
-//! Root file systems with systemd 252 and 257, built once and kept as archives.
+//! Root file systems with systemd 252 and 257, built once and kept.
 //!
-//! A cached root is an archive that is unpacked anew for each container, so no test can change it.
+//! A container runs on an overlay (or a copy) of its root, so no test can change a cached one.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -132,64 +132,77 @@ pub fn check_host() -> Result<()> {
     Ok(())
 }
 
-/// The archive of a root; it is built if there is none for the present package list.
+/// The directory of a root; it is built if there is none for the present package list.
 ///
 /// # Errors
 ///
 /// If it can't be built; says what mmdebstrap said.
-pub fn archive(version: Version) -> Result<PathBuf> {
+pub fn directory(version: Version) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     (version.packages(), Version::customization()).hash(&mut hasher);
-    let dir = cache_dir();
-    fs::create_dir_all(&dir)
-        .with_context(|| format!("can't make the cache directory {}", dir.display()))?;
-    let name = format!("{}-{:016x}.tar", version.suite(), hasher.finish());
-    let path = dir.join(&name);
+    let cache = cache_dir();
+    fs::create_dir_all(&cache)
+        .with_context(|| format!("can't make the cache directory {}", cache.display()))?;
+    let root = cache.join(format!("{}-{:016x}", version.suite(), hasher.finish()));
 
     // Two processes may want the same root; the second one finds it built.
-    let lock = File::create(dir.join(format!("{}.lock", version.suite())))?;
+    let lock = File::create(cache.join(version.suite()).with_extension("lock"))?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-    if !path.exists() {
-        remove_stale(&dir, version)?;
-        build(version, &dir, &path)?;
+    if !root.exists() {
+        remove_stale(&cache, version)?;
+        build(version, &root)?;
     }
-    Ok(path)
+    Ok(root)
 }
 
-/// Removes archives of former package lists.
-fn remove_stale(dir: &Path, version: Version) -> Result<()> {
+/// The lock of a root, which whoever uses it holds shared.
+fn lock_of(root: &Path) -> PathBuf {
+    root.with_extension("lock")
+}
+
+/// Removes roots of former package lists, unless somebody uses them.
+fn remove_stale(cache: &Path, version: Version) -> Result<()> {
     let prefix = format!("{}-", version.suite());
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(&prefix) && name.ends_with(".tar") {
-            fs::remove_file(entry.path())?;
+    for entry in fs::read_dir(cache)? {
+        let path = entry?.path();
+        let stale = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        if !stale || !path.is_dir() {
+            continue;
+        }
+        let lock = File::create(lock_of(&path))?;
+        if Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok() {
+            fs::remove_dir_all(&path)?;
+            fs::remove_file(lock_of(&path))?;
         }
     }
     Ok(())
 }
 
-fn build(version: Version, dir: &Path, path: &Path) -> Result<()> {
+fn build(version: Version, root: &Path) -> Result<()> {
     eprintln!(
-        "testbed: building a root with systemd {version} ({}) in {}",
+        "testbed: building a root with systemd {version} ({}): {}",
         version.suite(),
-        dir.display()
+        root.display()
     );
-    let hook = dir.join(format!("{}-hook.sh", version.suite()));
+    let hook = root.with_extension("hook");
     fs::write(&hook, Version::customization())?;
-    let unfinished = path.with_extension("unfinished");
+    let unfinished = root.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap
-        .args(["--quiet", "--variant=minbase", "--format=tar"])
+        .args(["--quiet", "--variant=minbase", "--format=directory"])
         .arg(format!("--include={}", version.packages().join(",")))
         .arg(format!("--customize-hook=sh {} \"$1\"", hook.display()))
         .arg(version.suite())
-        .arg(&unfinished)
-        .env("TMPDIR", dir);
+        .arg(&unfinished);
     let built = command::host(mmdebstrap, Duration::from_secs(900));
     fs::remove_file(&hook)?;
     built.with_context(|| format!("can't build the root with systemd {version}"))?;
-    fs::rename(&unfinished, path)?;
+    File::create(lock_of(root))?;
+    fs::rename(&unfinished, root)?;
     Ok(())
 }
