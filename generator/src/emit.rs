@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::names;
 use crate::plan::{Content, Directory, Entry, Plan};
 
 /// The three directories that systemd passes to a generator.
@@ -141,4 +142,31 @@ fn failed(path: PathBuf, source: io::Error, entry: &Entry, output: &Output<'_>) 
         Ok(()) => EmitError::Masked { path, source, unit },
         Err(_) => EmitError::Unguarded { path, source, unit },
     }
+}
+
+/// The last good policy couldn't be stored.
+#[derive(Debug, thiserror::Error)]
+#[error("can't store the policy for a later error in it: {}: {source}", .path.display())]
+pub struct LastGoodError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Stores the last good policy below `root`, whole or not at all.
+pub fn store_last_good(root: &Path, text: &str) -> Result<(), LastGoodError> {
+    let path = root.join(names::LAST_GOOD.trim_start_matches('/'));
+    replace(&path, text).map_err(|source| LastGoodError { path, source })
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut new: OsString = path.into();
+    new.push(format!(".{}", std::process::id()));
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, path))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&new);
+        })
 }

@@ -83,6 +83,12 @@ impl UnitFile {
             let doubled = self.text[start..].replace('%', "%%");
             self.text.replace_range(start.., &doubled);
         }
+        let backslashes = self.text[start..].bytes().rev().take_while(|b| *b == b'\\');
+        if backslashes.count() % 2 == 1 {
+            // A backslash before the line's end would join the next line to this one. systemd strips
+            // the space after it has looked for that.
+            self.text.push(' ');
+        }
         self.text.push('\n');
         self
     }
@@ -164,23 +170,14 @@ impl UnitFile {
         self
     }
 
-    /// Adds text that is taken up to the end of the line.
+    /// Adds text that is taken up to the end of the line, without what would end that.
     fn push_plain(&mut self, value: &str) {
-        let mut escaped = false;
-        for character in value.chars() {
-            let character = match character {
+        self.text
+            .extend(value.chars().map(|character| match character {
                 c if c.is_control() => ' ',
                 c if is_noncharacter(c) => UNREADABLE,
                 c => c,
-            };
-            escaped = character == '\\' && !escaped;
-            self.text.push(character);
-        }
-        if escaped {
-            // A backslash before the line's end would join the next line to this one. systemd strips
-            // the space after it has looked for that.
-            self.text.push(' ');
-        }
+            }));
     }
 
     /// Makes the text from `start` on one word that systemd unquotes and unescapes to just that text.
