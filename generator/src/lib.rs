@@ -5,8 +5,10 @@
 //! directories that systemd gave it (systemd.generator(7)).
 
 pub mod emit;
+pub mod host;
 pub mod kmsg;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod rooted;
 pub mod unitfile;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub(super) tasks: BTreeMap<String, Task>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) blocked: BTreeMap<String, Origin>,
+    /// The task of each unit, under all of its names.
+    pub(super) by_unit: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -54,12 +56,22 @@ impl Settings {
         &self.blocked
     }
 
-    /// The task that a unit belongs to: by its own name, or as instance of a task's template.
+    /// The task that a unit belongs to: by its own name or an alias, or as instance of a task's template.
     pub fn task_of_unit(&self, unit: &str) -> Option<&Task> {
-        let template = names::template_of(unit);
         // An exact name wins over the template, as drop-ins of an instance win over its template's.
-        let by_name = |name: &str| self.tasks.values().find(|task| task.unit == name);
-        by_name(unit).or_else(|| by_name(template.as_deref()?))
+        let task = self
+            .by_unit
+            .get(unit)
+            .or_else(|| self.by_unit.get(&names::template_of(unit)?))?;
+        self.tasks.get(task)
+    }
+
+    /// Adds a task; its unit must be no other task's.
+    pub(super) fn insert_task(&mut self, task: Task) {
+        for name in task.aliases.iter().chain([&task.unit]) {
+            self.by_unit.insert(name.clone(), task.name.clone());
+        }
+        self.tasks.insert(task.name.clone(), task);
     }
 }
 
@@ -147,7 +159,7 @@ pub struct Task {
     pub unit: String,
     /// Other names of that unit which the policy or the host uses (aliases), if any.
     pub aliases: Vec<String>,
-    /// `Type=` of that unit as its files on the host say, in systemd's words; `None` if unknown.
+    /// The unit's `Type=`, where its file on the host says so (`oneshot` too if it has no `ExecStart=`).
     pub unit_type: Option<String>,
     /// Set if interlock makes the unit itself.
     pub command: Option<Command>,

@@ -1,0 +1,137 @@
+//! Reads the few settings of a unit file that the policy depends on (systemd.syntax(7)).
+
+/// What a service's file and drop-ins say, so far.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    service_type: Option<String>,
+    has_exec_start: bool,
+    no_default_dependencies: bool,
+    after: Vec<String>,
+    before: Vec<String>,
+}
+
+/// Targets after which sysinit.target is reached for certain. Others, as network.target, may come earlier.
+const LATE: [&str; 4] = [
+    "sysinit.target",
+    "basic.target",
+    "multi-user.target",
+    "graphical.target",
+];
+
+impl Facts {
+    /// Reads one file; later files win, as drop-ins do.
+    pub(super) fn read(&mut self, text: &str) {
+        let mut section = "";
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                section = name;
+                continue;
+            }
+            let mut whole = line.to_owned();
+            while let Some(begun) = whole.strip_suffix('\\') {
+                whole = begun.to_owned() + " ";
+                // Comments may stand between the lines of one value.
+                let next = lines
+                    .by_ref()
+                    .find(|next| !next.trim_start().starts_with(['#', ';']));
+                let Some(next) = next else { break };
+                whole.push_str(next.trim());
+            }
+            if let Some((key, value)) = whole.split_once('=') {
+                self.set(section, key.trim(), value.trim());
+            }
+        }
+    }
+
+    fn set(&mut self, section: &str, key: &str, value: &str) {
+        match (section, key) {
+            ("Unit", "DefaultDependencies") => {
+                self.no_default_dependencies =
+                    ["no", "false", "off", "0", "n", "f"].contains(&value.to_lowercase().as_str());
+            }
+            ("Unit", "After") => add(&mut self.after, value),
+            ("Unit", "Before") => add(&mut self.before, value),
+            ("Service", "Type") => {
+                self.service_type = (!value.is_empty()).then(|| value.to_owned())
+            }
+            ("Service", "ExecStart") => self.has_exec_start = !value.is_empty(),
+            _ => {}
+        }
+    }
+
+    /// Whether the unit certainly starts before sysinit.target.
+    pub(super) fn early(&self) -> bool {
+        let before = self.before.iter().any(|unit| unit == "sysinit.target");
+        let late = self.after.iter().any(|unit| LATE.contains(&unit.as_str()));
+        before || (self.no_default_dependencies && !late)
+    }
+
+    /// `Type=`, or what systemd takes in its absence as far as it matters.
+    pub(super) fn service_type(&self) -> Option<String> {
+        match (&self.service_type, self.has_exec_start) {
+            (Some(service_type), _) => Some(service_type.clone()),
+            (None, false) => Some("oneshot".to_owned()),
+            (None, true) => None,
+        }
+    }
+}
+
+/// Adds to a list; an empty value empties it... but not for dependencies, which systemd can't reset.
+fn add(list: &mut Vec<String>, value: &str) {
+    list.extend(value.split_whitespace().map(str::to_owned));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(text: &str) -> Facts {
+        let mut facts = Facts::default();
+        facts.read(text);
+        facts
+    }
+
+    #[test]
+    fn a_unit_without_default_dependencies_is_early_unless_it_says_otherwise() {
+        assert!(facts("[Unit]\nDefaultDependencies=no\n").early());
+        assert!(facts("[Unit]\nDefaultDependencies = false\nAfter=local-fs.target\n").early());
+        assert!(!facts("[Unit]\nDefaultDependencies=no\nAfter=x.service sysinit.target\n").early());
+        assert!(
+            !facts("[Unit]\nDefaultDependencies=no\nAfter=a.service \\\n# why\n basic.target\n")
+                .early()
+        );
+        assert!(!facts("[Unit]\nDescription=DefaultDependencies=no\n").early());
+        assert!(!facts("[Unit]\n#DefaultDependencies=no\n").early());
+    }
+
+    #[test]
+    fn a_drop_in_overrides() {
+        let mut facts =
+            facts("[Unit]\nDefaultDependencies=no\n[Service]\nType=simple\nExecStart=/bin/true\n");
+        facts.read("[Unit]\nDefaultDependencies=yes\n[Service]\nType=oneshot\n");
+        assert!(!facts.early());
+        assert_eq!(facts.service_type().as_deref(), Some("oneshot"));
+    }
+
+    #[test]
+    fn a_service_without_a_command_is_a_oneshot() {
+        assert_eq!(
+            facts("[Service]\nExecStop=/bin/true\n")
+                .service_type()
+                .as_deref(),
+            Some("oneshot")
+        );
+        assert_eq!(
+            facts("[Service]\nExecStart=/bin/true\n").service_type(),
+            None
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Which keys of `on-deploy` go together.
+
+use super::diagnostic::Problems;
+use super::settings::DeployAction;
+use super::task_fragment::OnDeployFragment;
+
+/// Reports keys that don't go with the action.
+pub(super) fn check(problems: &mut Problems, it: &OnDeployFragment) {
+    let Some(action) = &it.action else {
+        return;
+    };
+    checkpoint(problems, it);
+    fallback(problems, it);
+    let interrupts = |action: DeployAction| {
+        use DeployAction::{Checkpoint, Freeze, Restart, Stop};
+        matches!(action, Freeze | Stop | Restart | Checkpoint)
+    };
+    let ever =
+        interrupts(action.value) || it.fallback.as_ref().is_some_and(|f| interrupts(f.value));
+    if let Some(most) = it.max_interruptions.as_ref().filter(|_| !ever) {
+        problems
+            .error(
+                most.at,
+                "\"max-interruptions\" does nothing: this action interrupts nothing",
+            )
+            .note(action.at, "the action is set here")
+            .help("remove it");
+    }
+    if let (Some(period), None) = (&it.interruption_period, &it.max_interruptions) {
+        problems
+            .error(
+                period.at,
+                "\"interruption-period\" does nothing without \"max-interruptions\"",
+            )
+            .help("add max-interruptions = 2, or remove it");
+    }
+}
+
+fn checkpoint(problems: &mut Problems, it: &OnDeployFragment) {
+    let Some(action) = &it.action else {
+        return;
+    };
+    if action.value == DeployAction::Checkpoint {
+        match (&it.signal, &it.command) {
+            (Some(signal), Some(command)) => {
+                problems
+                    .error(
+                        command.at,
+                        "a checkpoint has either \"signal\" or \"command\", not both",
+                    )
+                    .note(signal.at, "the signal is set here")
+                    .help("remove one of them");
+            }
+            (None, None) => {
+                problems
+                    .error(
+                        action.at,
+                        "action \"checkpoint\" needs \"signal\" or \"command\"",
+                    )
+                    .help("add signal = \"SIGUSR1\" or command = [\"/path/to/program\"]");
+            }
+            _ => {}
+        }
+        return;
+    }
+    let signal = it.signal.as_ref().map(|signal| ("signal", signal.at));
+    let command = it.command.as_ref().map(|command| ("command", command.at));
+    for (key, at) in signal.into_iter().chain(command) {
+        problems
+            .error(at, format!("\"{key}\" is only for action \"checkpoint\""))
+            .note(action.at, "the action is set here")
+            .help("remove it, or write action = \"checkpoint\"");
+    }
+}
+
+fn fallback(problems: &mut Problems, it: &OnDeployFragment) {
+    let (Some(action), Some(fallback)) = (&it.action, &it.fallback) else {
+        return;
+    };
+    let message = match (action.value, fallback.value) {
+        (_, DeployAction::Checkpoint) => {
+            "a fallback can't be \"checkpoint\": it may not end either"
+        }
+        (_, DeployAction::Wait) => "a fallback can't be \"wait\": the waiting is over by then",
+        (DeployAction::Ignore, _) => "action \"ignore\" has no fallback: nothing is waited for",
+        (DeployAction::Protect, _) => {
+            "action \"protect\" has no fallback: the deployment is refused instead"
+        }
+        (action, fallback) if action == fallback => "the fallback is the action itself",
+        _ => return,
+    };
+    problems
+        .error(fallback.at, message)
+        .note(action.at, "the action is set here")
+        .help("write fallback = \"stop\", \"freeze\", \"restart\", \"protect\" or \"ignore\", or remove it");
+}

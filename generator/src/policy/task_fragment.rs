@@ -1,0 +1,466 @@
+//! `[tasks.NAME]` as it is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::fragment::{calendar, has};
+use super::reader::{Reader, Value};
+use super::settings::{DeployAction, RepairAction, WhenBusy};
+use super::source::{At, Span};
+use super::{signal, unit_name};
+
+/// What a task's table says.
+#[derive(Debug, Default)]
+pub(super) struct TaskFragment {
+    pub(super) unit: Option<At<String>>,
+    pub(super) command: Option<At<Vec<String>>>,
+    /// Resources with their weights; `None` is `"all"`.
+    pub(super) uses: Vec<(At<String>, At<Option<u32>>)>,
+    pub(super) after: Vec<At<String>>,
+    pub(super) preempts: Vec<At<String>>,
+    pub(super) priority: Option<At<i64>>,
+    pub(super) when_busy: Option<At<WhenBusy>>,
+    pub(super) max_wait: Option<At<Duration>>,
+    pub(super) max_runtime: Option<At<String>>,
+    pub(super) uninterruptible: Option<At<bool>>,
+    pub(super) stop_timeout: Option<At<String>>,
+    pub(super) gated: Option<At<bool>>,
+    pub(super) on_deploy: Option<OnDeployFragment>,
+    pub(super) retry: Option<RetryFragment>,
+    pub(super) actions: BTreeMap<String, RepairAction>,
+    /// The first argument of an action that contains `%i`.
+    pub(super) instance_argument: Option<Span>,
+    // Only for commands.
+    pub(super) description: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) group: Option<At<String>>,
+    pub(super) working_directory: Option<At<String>>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) calendar: Vec<String>,
+    pub(super) randomized_delay: Option<At<String>>,
+    pub(super) persistent: Option<At<bool>>,
+    /// Where each key stands.
+    pub(super) keys: BTreeMap<String, Span>,
+}
+
+/// `on-deploy`.
+#[derive(Debug)]
+pub(super) struct OnDeployFragment {
+    pub(super) action: Option<At<DeployAction>>,
+    pub(super) signal: Option<At<String>>,
+    pub(super) command: Option<At<Vec<String>>>,
+    pub(super) fallback: Option<At<DeployAction>>,
+    pub(super) max_interruptions: Option<At<i64>>,
+    pub(super) interruption_period: Option<At<Duration>>,
+}
+
+/// `retry`.
+#[derive(Debug)]
+pub(super) struct RetryFragment {
+    pub(super) attempts: Option<At<i64>>,
+    pub(super) delay: Option<At<Duration>>,
+    pub(super) max_delay: Option<At<Duration>>,
+}
+
+/// Keys of `[tasks.NAME]`, of every task.
+pub const TASK_KEYS: &[&str] = &[
+    "unit",
+    "command",
+    "uses",
+    "after",
+    "preempts",
+    "priority",
+    "when-busy",
+    "max-wait",
+    "max-runtime",
+    "uninterruptible",
+    "stop-timeout",
+    "gated",
+    "on-deploy",
+    "retry",
+    "actions",
+    "description",
+    "user",
+    "group",
+    "working-directory",
+    "environment",
+    "calendar",
+    "randomized-delay",
+    "persistent",
+];
+/// Those of them that are only for tasks with `command`: a unit that exists says these things itself.
+pub const COMMAND_KEYS: &[&str] = &[
+    "description",
+    "user",
+    "group",
+    "working-directory",
+    "environment",
+    "calendar",
+    "randomized-delay",
+    "persistent",
+];
+/// Keys of `on-deploy`.
+pub const ON_DEPLOY_KEYS: &[&str] = &[
+    "action",
+    "signal",
+    "command",
+    "fallback",
+    "max-interruptions",
+    "interruption-period",
+];
+/// Keys of `retry`.
+pub const RETRY_KEYS: &[&str] = &["attempts", "delay", "max-delay"];
+/// Keys of `[tasks.NAME.actions.NAME]`.
+pub const ACTION_KEYS: &[&str] = &["command", "description"];
+
+const DEPLOY_ACTIONS: [(&str, DeployAction); 7] = [
+    ("wait", DeployAction::Wait),
+    ("freeze", DeployAction::Freeze),
+    ("stop", DeployAction::Stop),
+    ("restart", DeployAction::Restart),
+    ("checkpoint", DeployAction::Checkpoint),
+    ("protect", DeployAction::Protect),
+    ("ignore", DeployAction::Ignore),
+];
+
+const WHEN_BUSY: [(&str, WhenBusy); 3] = [
+    ("queue", WhenBusy::Queue),
+    ("skip", WhenBusy::Skip),
+    ("fail", WhenBusy::Fail),
+];
+
+/// Reads a task's table.
+pub(super) fn task(
+    reader: &mut Reader<'_>,
+    task: &At<String>,
+    table: &DeTable<'_>,
+) -> TaskFragment {
+    let mut it = TaskFragment::default();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        it.keys.insert(name.to_owned(), reader.span(key));
+        match name {
+            "unit" => it.unit = reader.string(name, value),
+            "command" => it.command = reader.command(name, value),
+            "uses" => it.uses = uses(reader, name, value),
+            "after" => it.after = reader.names(name, value, "after = [\"task\"]"),
+            "preempts" => it.preempts = reader.names(name, value, "preempts = [\"task\"]"),
+            "priority" => {
+                it.priority = reader.integer(name, value, i32::MIN.into(), i32::MAX.into());
+            }
+            "when-busy" => it.when_busy = reader.one_of(name, value, &WHEN_BUSY),
+            "max-wait" => it.max_wait = reader.positive_duration(name, value),
+            "max-runtime" => it.max_runtime = reader.systemd_span(name, value, true),
+            "uninterruptible" => it.uninterruptible = reader.boolean(name, value),
+            "stop-timeout" => it.stop_timeout = reader.systemd_span(name, value, true),
+            "gated" => it.gated = reader.boolean(name, value),
+            "on-deploy" => it.on_deploy = on_deploy(reader, name, value),
+            "retry" => it.retry = retry(reader, name, value),
+            "actions" => actions(reader, name, value, &mut it),
+            "description" => it.description = reader.string(name, value),
+            "user" => it.user = account(reader, name, value),
+            "group" => it.group = account(reader, name, value),
+            "working-directory" => it.working_directory = reader.path(name, value),
+            "environment" => it.environment = environment(reader, name, value),
+            "calendar" => it.calendar = calendar(reader, name, value),
+            "randomized-delay" => it.randomized_delay = reader.systemd_span(name, value, false),
+            "persistent" => it.persistent = reader.boolean(name, value),
+            _ => reader.unknown_key(key, TASK_KEYS, "a task"),
+        }
+    }
+    unit_or_command(reader, task, table, &it);
+    it
+}
+
+fn unit_or_command(
+    reader: &mut Reader<'_>,
+    task: &At<String>,
+    table: &DeTable<'_>,
+    it: &TaskFragment,
+) {
+    let name = &task.value;
+    match (it.keys.get("unit"), it.keys.get("command")) {
+        (Some(unit), Some(command)) => {
+            reader
+                .problems
+                .error(*command, format!("task \"{name}\" has both \"unit\" and \"command\""))
+                .note(*unit, "the unit is named here")
+                .help("keep \"unit\" for a unit that exists, or \"command\" for one that interlock is to make");
+        }
+        (None, None) => {
+            let help = match table.get("uint").or(table.get("Unit")) {
+                Some(_) => "write unit = \"...\"".to_owned(),
+                None => {
+                    format!("add unit = \"{name}.service\", or command = [\"/path/to/program\"]")
+                }
+            };
+            reader
+                .problems
+                .error(
+                    task.at,
+                    format!("task \"{name}\" has neither \"unit\" nor \"command\""),
+                )
+                .help(help);
+        }
+        (Some(_), None) => {
+            for key in COMMAND_KEYS {
+                if let Some(at) = it.keys.get(*key) {
+                    reader
+                        .problems
+                        .error(*at, format!("\"{key}\" is only for tasks with \"command\""))
+                        .help(format!(
+                            "remove it here, and set it in the unit itself (systemctl edit {})",
+                            it.unit.as_ref().map_or("UNIT", |unit| &unit.value)
+                        ));
+                }
+            }
+        }
+        (None, Some(_)) => {
+            for key in ["randomized-delay", "persistent"] {
+                if let Some(at) = it.keys.get(key).filter(|_| !has(table, "calendar")) {
+                    reader
+                        .problems
+                        .error(*at, format!("\"{key}\" does nothing without \"calendar\""))
+                        .help("add calendar = \"daily\", or remove it");
+                }
+            }
+        }
+    }
+}
+
+fn uses(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value<'_>,
+) -> Vec<(At<String>, At<Option<u32>>)> {
+    let example = "uses = [\"resource\"] or uses = { resource = 2 }";
+    let DeValue::Table(table) = value.get_ref() else {
+        if let DeValue::String(name) = value.get_ref() {
+            let at = reader.span(value);
+            reader
+                .problems
+                .error(
+                    at,
+                    "\"uses\" must be an array or a table, but this is a string",
+                )
+                .help(format!("write uses = [\"{name}\"]"));
+            return Vec::new();
+        }
+        let names = reader.names(key, value, example);
+        return names
+            .into_iter()
+            .map(|name| {
+                let weight = At {
+                    value: Some(1),
+                    at: name.at,
+                };
+                (name, weight)
+            })
+            .collect();
+    };
+    if table.is_empty() {
+        let at = reader.span(value);
+        reader
+            .problems
+            .error(at, "\"uses\" is empty")
+            .help(format!("leave it out, or write {example}"));
+    }
+    let mut all = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        let name = At {
+            value: key.get_ref().to_string(),
+            at: reader.span(key),
+        };
+        let at = reader.span(value);
+        let weight = match value.get_ref() {
+            DeValue::String(word) if word == "all" => Some(At { value: None, at }),
+            DeValue::Integer(_) => weight(reader, &name.value, value),
+            _ => {
+                reader
+                    .problems
+                    .error(
+                        at,
+                        format!(
+                            "how much of \"{}\"? This is neither a number nor \"all\"",
+                            name.value
+                        ),
+                    )
+                    .help(format!(
+                        "write {} = 1 or {} = \"all\"",
+                        name.value, name.value
+                    ));
+                None
+            }
+        };
+        all.extend(weight.map(|weight| (name, weight)));
+    }
+    all
+}
+
+fn weight(reader: &mut Reader<'_>, resource: &str, value: &Value<'_>) -> Option<At<Option<u32>>> {
+    let number = reader.integer(resource, value, 1, u32::MAX.into())?;
+    let weight = u32::try_from(number.value).expect("the range was checked");
+    Some(At {
+        value: Some(weight),
+        at: number.at,
+    })
+}
+
+fn on_deploy(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<OnDeployFragment> {
+    let example = match value.get_ref() {
+        DeValue::String(word) => format!("on-deploy = {{ action = \"{word}\" }}"),
+        _ => "on-deploy = { action = \"stop\" }".to_owned(),
+    };
+    let table = reader.table(key, value, &example)?;
+    let mut it = OnDeployFragment {
+        action: None,
+        signal: None,
+        command: None,
+        fallback: None,
+        max_interruptions: None,
+        interruption_period: None,
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        match name {
+            "action" => it.action = reader.one_of(name, value, &DEPLOY_ACTIONS),
+            "signal" => it.signal = signal::read(reader, name, value),
+            "command" => it.command = reader.command(name, value),
+            "fallback" => it.fallback = reader.one_of(name, value, &DEPLOY_ACTIONS),
+            "max-interruptions" => {
+                it.max_interruptions = reader.integer(name, value, 1, u32::MAX.into());
+            }
+            "interruption-period" => it.interruption_period = reader.positive_duration(name, value),
+            _ => reader.unknown_key(key, ON_DEPLOY_KEYS, "\"on-deploy\""),
+        }
+    }
+    if !has(table, "action") {
+        let at = reader.span(value);
+        reader
+            .problems
+            .error(at, "\"on-deploy\" needs \"action\"")
+            .help(format!(
+                "add action = {}",
+                super::suggest::list(&DEPLOY_ACTIONS.map(|(word, _)| word))
+            ));
+    }
+    super::deploy_rules::check(reader.problems, &it);
+    Some(it)
+}
+
+fn retry(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<RetryFragment> {
+    let table = reader.table(key, value, "retry = { attempts = 3, delay = \"1min\" }")?;
+    let mut it = RetryFragment {
+        attempts: None,
+        delay: None,
+        max_delay: None,
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        match name {
+            "attempts" => it.attempts = reader.integer(name, value, 1, u32::MAX.into()),
+            "delay" => it.delay = reader.duration(name, value),
+            "max-delay" => it.max_delay = reader.duration(name, value),
+            _ => reader.unknown_key(key, RETRY_KEYS, "\"retry\""),
+        }
+    }
+    if !has(table, "attempts") {
+        let at = reader.span(value);
+        reader
+            .problems
+            .error(at, "\"retry\" needs \"attempts\"")
+            .help("add attempts = 3");
+    }
+    if let (Some(delay), Some(most)) = (&it.delay, &it.max_delay) {
+        if most.value < delay.value {
+            reader
+                .problems
+                .error(most.at, "\"max-delay\" is shorter than \"delay\"")
+                .note(delay.at, "the first delay is set here")
+                .help("make it at least as long");
+        }
+    }
+    Some(it)
+}
+
+fn actions(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, task: &mut TaskFragment) {
+    let Some(table) = reader.table(key, value, "[tasks.TASK.actions.NAME]") else {
+        return;
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let at = reader.span(key);
+        if let Err(wrong) = unit_name::check_policy_name(name) {
+            reader
+                .problems
+                .error(at, format!("action name \"{name}\" {}", wrong.message))
+                .help(wrong.help);
+        }
+        let Some(table) = reader.table(name, value, &format!("[tasks.TASK.actions.{name}]")) else {
+            continue;
+        };
+        let (mut command, mut description) = (None, None);
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match name {
+                "command" => command = reader.command(name, value),
+                "description" => description = reader.string(name, value),
+                _ => reader.unknown_key(key, ACTION_KEYS, "an action"),
+            }
+        }
+        if !has(table, "command") {
+            reader
+                .problems
+                .error(at, format!("action \"{name}\" needs \"command\""))
+                .help("add command = [\"/path/to/program\"]");
+        }
+        let Some(command) = command else { continue };
+        if command.value.iter().any(|word| word.contains("%i")) {
+            task.instance_argument.get_or_insert(command.at);
+        }
+        let action = RepairAction {
+            command: command.value,
+            description: description.map(|text| text.value),
+        };
+        task.actions.insert(name.to_owned(), action);
+    }
+}
+
+/// A user's or group's name or number, as systemd takes them.
+fn account(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<At<String>> {
+    let name = reader.string(key, value)?;
+    let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\');
+    if name.value.contains(odd) || name.value.starts_with('-') || name.value.len() > 256 {
+        reader
+            .problems
+            .error(name.at, format!("\"{}\" is not a {key}'s name", name.value))
+            .help(format!("write {key} = \"www-data\", or a number in quotes"));
+        return None;
+    }
+    Some(name)
+}
+
+fn environment(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let Some(table) = reader.table(key, value, "environment = { NAME = \"value\" }") else {
+        return all;
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let at = reader.span(key);
+            reader
+                .problems
+                .error(at, format!("\"{name}\" can't be an environment variable"))
+                .help("use letters, digits and _, and no digit first");
+            continue;
+        }
+        if let Some(value) = reader.string_or_empty(name, value) {
+            all.insert(name.to_owned(), value.value);
+        }
+    }
+    all
+}
