@@ -1,0 +1,108 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::manual;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "interlockctl",
+    version,
+    about = manual::ABOUT,
+    long_about = manual::LONG_ABOUT,
+    after_long_help = manual::after_help(),
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List every task and what it does just now
+    #[command(long_about = manual::STATUS, after_long_help = manual::fields(manual::STATUS_FIELDS))]
+    Status(ListArgs),
+    /// Say why a task waits, runs or is blocked
+    #[command(long_about = manual::WHY, after_long_help = manual::fields(manual::WHY_FIELDS))]
+    Why(WhyArgs),
+    /// List who waits, in which order, for what
+    #[command(long_about = manual::QUEUE, after_long_help = manual::fields(manual::QUEUE_FIELDS))]
+    Queue(ListArgs),
+    /// Check the policy and print every mistake
+    #[command(long_about = manual::VERIFY, after_long_help = manual::fields(manual::VERIFY_FIELDS))]
+    Verify(VerifyArgs),
+    /// Start a task and wait for it
+    #[command(long_about = manual::START)]
+    Start(StartArgs),
+    /// Make interlockd read the policy again
+    #[command(long_about = manual::RELOAD)]
+    Reload,
+    /// Write man page or completions (for packagers)
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+}
+
+/// Of commands that print a table.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Cut nothing, however wide the table gets
+    #[arg(short = 'l', long, conflicts_with = "json")]
+    pub full: bool,
+}
+
+/// Of `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The task's name, or its unit
+    pub task: String,
+    /// Print the task's properties as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Check the fragments (*.toml) in this directory alone
+    pub dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of `start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The task's name, or its unit; TASK@INSTANCE for a template
+    pub task: String,
+    /// Don't wait: succeed as soon as the start is queued
+    #[arg(long)]
+    pub no_block: bool,
+}
+
+/// Of the hidden `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to write
+    pub what: Generated,
+    /// Where to; it must exist
+    pub dir: PathBuf,
+}
+
+/// What `generate` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    /// interlockctl.1
+    Man,
+    /// For bash, zsh and fish
+    Completions,
+}

@@ -1,0 +1,173 @@
+//! Questions to interlockd, and what its silence and its errors mean.
+
+use std::future::Future;
+use std::time::Duration;
+
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::{Connection, OwnedObjectPath};
+
+use super::error::{self, Answer, CtlError};
+use super::model::{QueueEntry, Status, TaskDetails, TaskRow};
+use super::proxy::{ManagerProxy, NO_SUCH_TASK, TASK_INTERFACE};
+use super::text;
+
+/// A daemon that says nothing for so long is stuck; its start by the bus takes less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The daemon, over a connection to the system bus.
+#[derive(Debug, Clone)]
+pub struct Client {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+}
+
+impl Client {
+    /// Connects to the system bus. The daemon itself is started by the first question, if need be.
+    pub async fn connect() -> Result<Self, CtlError> {
+        let connection = Connection::system()
+            .await
+            .map_err(|error| CtlError::Unreachable {
+                reason: format!("no system bus ({})", error::message(&error)),
+            })?;
+        Self::over(connection).await
+    }
+
+    /// Asks over a connection that there is.
+    pub async fn over(connection: Connection) -> Result<Self, CtlError> {
+        // Nothing is cached: each property is read once.
+        let manager = ManagerProxy::builder(&connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+            .map_err(|error| failure("can't use the bus", error))?;
+        Ok(Self {
+            connection,
+            manager,
+        })
+    }
+
+    /// The connection, for questions to systemd.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The daemon's root object.
+    pub fn manager(&self) -> &ManagerProxy<'static> {
+        &self.manager
+    }
+
+    /// All that `status` shows.
+    pub async fn status(&self) -> Result<Status, CtlError> {
+        let what = "can't ask for the state of the policy";
+        Ok(Status {
+            tasks: self.tasks().await?,
+            version: ask(what, self.manager.version()).await?,
+            policy_state: ask(what, self.manager.policy_state()).await?,
+            policy_errors: ask(what, self.manager.policy_errors()).await?,
+        })
+    }
+
+    /// Every task.
+    pub async fn tasks(&self) -> Result<Vec<TaskRow>, CtlError> {
+        let tasks = ask("can't list the tasks", self.manager.list_tasks()).await?;
+        Ok(tasks.into_iter().map(TaskRow::from).collect())
+    }
+
+    /// Who waits.
+    pub async fn queue(&self) -> Result<Vec<QueueEntry>, CtlError> {
+        let queue = ask("can't read the queue", self.manager.get_queue()).await?;
+        Ok(queue.into_iter().map(QueueEntry::from).collect())
+    }
+
+    /// Why a task is in its state, by its name or its unit.
+    pub async fn explain(&self, task: &str) -> Result<String, CtlError> {
+        let explained = ask("can't ask about the task", self.manager.explain(task)).await;
+        self.with_suggestions(task, explained).await
+    }
+
+    /// The object of a task, by its name or its unit.
+    pub async fn object(&self, task: &str) -> Result<OwnedObjectPath, CtlError> {
+        let found = self.lookup(task).await;
+        self.with_suggestions(task, found).await
+    }
+
+    /// As [`Client::object`], but without a search for similar names.
+    pub async fn lookup(&self, task: &str) -> Result<OwnedObjectPath, CtlError> {
+        ask("can't look up the task", self.manager.get_task(task)).await
+    }
+
+    /// A task's properties.
+    pub async fn details(&self, object: &OwnedObjectPath) -> Result<TaskDetails, CtlError> {
+        let what = "can't read the task's properties";
+        let read = async {
+            PropertiesProxy::builder(&self.connection)
+                .destination(self.manager.inner().destination().to_owned())
+                .path(object.clone())
+                .cache_properties(zbus::proxy::CacheProperties::No)
+                .build()
+                .await?
+                .get_all(InterfaceName::from_static_str_unchecked(TASK_INTERFACE))
+                .await
+                .map_err(zbus::Error::from)
+        };
+        Ok(TaskDetails::from_properties(ask(what, read).await?))
+    }
+
+    /// Reads the policy again. Waits for as long as polkit asks somebody.
+    pub async fn reload(&self) -> Result<(String, Vec<String>), CtlError> {
+        let what = "can't reload the policy";
+        self.manager
+            .reload()
+            .await
+            .map_err(|error| failure(what, error))
+    }
+
+    /// The answer; to "no such task" are added the names that may have been meant.
+    pub async fn with_suggestions<T>(
+        &self,
+        typed: &str,
+        answer: Result<T, CtlError>,
+    ) -> Result<T, CtlError> {
+        let Err(CtlError::NoSuchTask { .. }) = answer else {
+            return answer;
+        };
+        let tasks = self.tasks().await?;
+        let names = tasks
+            .iter()
+            .flat_map(|task| [task.name.as_str(), task.unit.as_str()]);
+        Err(CtlError::NoSuchTask {
+            name: typed.to_owned(),
+            nearest: text::nearest(typed, names),
+        })
+    }
+}
+
+async fn ask<T>(
+    what: &'static str,
+    answer: impl Future<Output = zbus::Result<T>>,
+) -> Result<T, CtlError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(|error| failure(what, error)),
+        Err(_) => Err(CtlError::Unreachable {
+            reason: format!("no answer within {}", super::clock::span(PATIENCE)),
+        }),
+    }
+}
+
+fn failure(what: &'static str, source: zbus::Error) -> CtlError {
+    match error::answer(&source) {
+        Answer::Nobody => CtlError::Unreachable {
+            reason: error::message(&source),
+        },
+        Answer::Denied => CtlError::AccessDenied {
+            what: format!("{what}: {}", error::message(&source)),
+            advice: "Changes need root, or polkit's word for the action org.interlock.Interlock1.manage.",
+        },
+        Answer::Named(name, text) if name == NO_SUCH_TASK => CtlError::NoSuchTask {
+            name: text,
+            nearest: Vec::new(),
+        },
+        Answer::Named(..) | Answer::Other => CtlError::Bus { what, source },
+    }
+}

@@ -1,0 +1,232 @@
+//! A fake interlockd and a fake PID 1 behind one connection without a bus, for tests.
+//!
+//! What real ones do is proven on a booted system; here is shown what interlockctl makes of their answers.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+
+use zbus::connection::Builder;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, Guid, ObjectPath, OwnedObjectPath, fdo, interface};
+
+use super::client::Client;
+use super::proxy::{ListedTask, QueuedTask};
+
+/// What the fakes answer, and what they were asked.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// The tasks: name, unit, state.
+    pub tasks: Vec<(&'static str, &'static str, &'static str)>,
+    /// Answer of `Reload`.
+    pub reload: Option<fdo::Error>,
+    /// Error of `StartUnit`.
+    pub refuse: Option<fdo::Error>,
+    /// Result of the started job; without one it ends silently.
+    pub result: Option<&'static str>,
+    /// The reason of a skip, told after the job's end.
+    pub skip: Option<&'static str>,
+    /// Units whose start was asked for.
+    pub started: Arc<Mutex<Vec<String>>>,
+}
+
+struct Manager(Script);
+
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.interlock.Interlock1.Error")]
+enum Error {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    NoSuchTask(String),
+}
+
+fn object(unit: &str) -> OwnedObjectPath {
+    let label: String = unit
+        .bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() {
+                (b as char).into()
+            } else {
+                format!("_{b:02x}")
+            }
+        })
+        .collect();
+    ObjectPath::try_from(format!("/org/interlock/Interlock1/task/{label}"))
+        .unwrap()
+        .into()
+}
+
+impl Manager {
+    fn find(&self, name: &str) -> Result<&'static str, Error> {
+        let found = self
+            .0
+            .tasks
+            .iter()
+            .find(|(task, unit, _)| *task == name || *unit == name);
+        found
+            .map(|(_, unit, _)| *unit)
+            .ok_or_else(|| Error::NoSuchTask(name.to_owned()))
+    }
+}
+
+#[interface(name = "org.interlock.Interlock1.Manager")]
+impl Manager {
+    fn list_tasks(&self) -> Vec<ListedTask> {
+        let row = |&(name, unit, state): &(&str, &str, &str)| {
+            (
+                name.to_owned(),
+                unit.to_owned(),
+                state.to_owned(),
+                "detail".to_owned(),
+                0,
+                object(unit),
+            )
+        };
+        self.0.tasks.iter().map(row).collect()
+    }
+
+    fn get_task(&self, task: &str) -> Result<OwnedObjectPath, Error> {
+        self.find(task).map(object)
+    }
+
+    fn get_queue(&self) -> Vec<QueuedTask> {
+        Vec::new()
+    }
+
+    fn explain(&self, task: &str) -> Result<String, Error> {
+        self.find(task).map(|unit| format!("{unit} is idle."))
+    }
+
+    fn reload(&self) -> fdo::Result<(String, Vec<String>)> {
+        self.0.reload.clone().map_or_else(
+            || {
+                Ok((
+                    "partial".to_owned(),
+                    vec!["10.toml:1:1: error: x".to_owned()],
+                ))
+            },
+            Err,
+        )
+    }
+
+    #[zbus(signal)]
+    async fn task_skipped(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+        reason: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(property)]
+    fn version(&self) -> &str {
+        "0.1.0"
+    }
+
+    #[zbus(property)]
+    fn policy_state(&self) -> &str {
+        "good"
+    }
+
+    #[zbus(property)]
+    fn policy_errors(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+struct Task(&'static str, &'static str, &'static str);
+
+#[interface(name = "org.interlock.Interlock1.Task")]
+impl Task {
+    #[zbus(property)]
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    #[zbus(property)]
+    fn unit(&self) -> &str {
+        self.1
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> &str {
+        self.2
+    }
+
+    #[zbus(property)]
+    fn uses(&self) -> std::collections::HashMap<String, u32> {
+        [("rpm-db".to_owned(), 1)].into()
+    }
+
+    #[zbus(property)]
+    fn held_by(&self) -> Vec<String> {
+        vec!["upcp.service".to_owned()]
+    }
+}
+
+struct Systemd(Script);
+
+const JOB: &str = "/org/freedesktop/systemd1/job/7";
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Systemd {
+    fn subscribe(&self) {}
+
+    fn load_unit(&self, _name: &str) -> OwnedObjectPath {
+        ObjectPath::from_static_str_unchecked("/org/freedesktop/systemd1/unit/x").into()
+    }
+
+    async fn start_unit(
+        &self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        if let Some(error) = &self.0.refuse {
+            return Err(error.clone());
+        }
+        self.0.started.lock().unwrap().push(name.to_owned());
+        let job = OwnedObjectPath::from(ObjectPath::from_static_str_unchecked(JOB));
+        // Others' jobs end too; and ours, as a short one may, before its start is answered.
+        let other = OwnedObjectPath::from(ObjectPath::from_static_str_unchecked(
+            "/org/freedesktop/systemd1/job/6",
+        ));
+        emitter
+            .job_removed(6, other, "other.service", "failed")
+            .await?;
+        if let Some(result) = self.0.result {
+            emitter.job_removed(7, job.clone(), name, result).await?;
+        }
+        if let Some(reason) = self.0.skip {
+            let emitter = SignalEmitter::new(emitter.connection(), "/org/interlock/Interlock1")?;
+            emitter.task_skipped("upcp", name, reason).await?;
+        }
+        Ok(job)
+    }
+
+    #[zbus(signal)]
+    async fn job_removed(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: &str,
+        result: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// A client of the fakes. They live as long as the connection that is returned too.
+pub async fn client(script: &Script) -> (Client, Connection) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut server = Builder::unix_stream(theirs)
+        .server(Guid::generate())
+        .p2p()
+        .serve_at("/org/interlock/Interlock1", Manager(script.clone()))
+        .serve_at("/org/freedesktop/systemd1", Systemd(script.clone()));
+    for (name, unit, state) in &script.tasks {
+        server = server.serve_at(object(unit), Task(name, unit, state));
+    }
+    let client = Builder::unix_stream(ours).p2p();
+    let (server, client) = tokio::join!(server.build(), client.build());
+    (
+        Client::over(client.unwrap()).await.unwrap(),
+        server.unwrap(),
+    )
+}

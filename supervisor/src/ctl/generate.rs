@@ -1,0 +1,252 @@
+//! `interlockctl generate`: man page and completions, made from the command line's own definition.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use super::cli::{Cli, GenerateArgs, Generated};
+use super::error::{CtlError, Outcome};
+use super::manual;
+
+const NAME: &str = "interlockctl";
+
+/// Writes what was asked for.
+pub fn run(args: &GenerateArgs) -> Result<Outcome, CtlError> {
+    let written = match args.what {
+        Generated::Man => {
+            man_page().and_then(|page| fs::write(args.dir.join("interlockctl.1"), page))
+        }
+        Generated::Completions => completions(&args.dir),
+    };
+    let what = || format!("can't write to {}", args.dir.display());
+    written.map_err(|source| CtlError::Io {
+        what: what(),
+        source,
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn completions(dir: &Path) -> io::Result<()> {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut shown(Cli::command()), NAME, dir)?;
+    }
+    Ok(())
+}
+
+/// Without what is hidden from people: clap_complete would offer it.
+fn shown(command: Command) -> Command {
+    let visible: Vec<Command> = command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .cloned()
+        .collect();
+    Command::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(manual::ABOUT)
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommands(visible)
+}
+
+/// interlockctl(1), all commands on one page.
+fn man_page() -> io::Result<Vec<u8>> {
+    let mut command = Cli::command();
+    command.build();
+    let man = Man::new(command.clone())
+        .title("INTERLOCKCTL")
+        .source(concat!("interlock ", env!("CARGO_PKG_VERSION")))
+        .manual("interlock");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    synopsis(&command).to_writer(&mut page)?;
+    man.render_description_section(&mut page)?;
+    commands(&command).to_writer(&mut page)?;
+    closing().to_writer(&mut page)?;
+    Ok(page)
+}
+
+fn synopsis(command: &Command) -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["SYNOPSIS"]);
+    for (at, sub) in visible(command).enumerate() {
+        if at > 0 {
+            roff.control("br", []);
+        }
+        roff.text(usage(sub));
+    }
+    roff
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|sub| !sub.is_hide_set())
+}
+
+fn shown_args(command: &Command) -> impl Iterator<Item = &Arg> {
+    command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version")
+}
+
+fn usage(sub: &Command) -> Vec<Inline> {
+    let mut line = vec![bold(format!("{NAME} {}", sub.get_name()))];
+    for arg in shown_args(sub) {
+        line.push(roman(" "));
+        let optional = !arg.is_required_set();
+        if optional {
+            line.push(roman("["));
+        }
+        line.extend(call(arg));
+        if optional {
+            line.push(roman("]"));
+        }
+    }
+    line
+}
+
+/// `-l, --full` for an option, `TASK` for an argument.
+fn call(arg: &Arg) -> Vec<Inline> {
+    match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) => vec![
+            bold(format!("-{short}")),
+            roman("|"),
+            bold(format!("--{long}")),
+        ],
+        (None, Some(long)) => vec![bold(format!("--{long}"))],
+        _ => vec![italic(arg.get_id().as_str().to_uppercase())],
+    }
+}
+
+fn commands(command: &Command) -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["COMMANDS"]);
+    for sub in visible(command) {
+        roff.control("SS", [sub.get_name()]);
+        roff.text(usage(sub));
+        roff.control("PP", []);
+        let about = sub.get_long_about().or(sub.get_about());
+        paragraphs(
+            &mut roff,
+            &about.map(ToString::to_string).unwrap_or_default(),
+        );
+        for arg in shown_args(sub) {
+            roff.control("TP", []);
+            roff.text(call(arg));
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            roff.text([roman(format!("{help}."))]);
+        }
+    }
+    roff
+}
+
+fn closing() -> Roff {
+    let mut roff = Roff::default();
+    roff.control("SH", ["EXIT STATUS"]);
+    list(&mut roff, &manual::EXIT_STATUS);
+    roff.control("SH", ["JSON"]);
+    paragraphs(&mut roff, manual::JSON);
+    for (command, fields) in [
+        ("status --json", manual::STATUS_FIELDS),
+        ("why --json", manual::WHY_FIELDS),
+        ("queue --json", manual::QUEUE_FIELDS),
+        ("verify --json", manual::VERIFY_FIELDS),
+    ] {
+        roff.control("SS", [command]);
+        list(&mut roff, fields);
+    }
+    roff.control("SH", ["ENVIRONMENT"]);
+    list(&mut roff, &manual::ENVIRONMENT);
+    roff.control("SH", ["EXAMPLES"]);
+    list(&mut roff, &manual::EXAMPLES);
+    roff.control("SH", ["SEE ALSO"]);
+    let pages = [
+        ("interlock", "7"),
+        ("interlock-policy", "5"),
+        ("interlockd", "8"),
+        ("interlock-generator", "8"),
+        ("systemctl", "1"),
+    ];
+    for (at, (page, section)) in pages.into_iter().enumerate() {
+        let end = if at + 1 < pages.len() { "," } else { "" };
+        roff.text([bold(page), roman(format!("({section}){end}"))]);
+    }
+    roff
+}
+
+fn list(roff: &mut Roff, rows: &[(&str, &str)]) {
+    for (name, text) in rows {
+        roff.control("TP", []);
+        roff.text([bold(*name)]);
+        roff.text([roman(*text)]);
+    }
+}
+
+fn paragraphs(roff: &mut Roff, text: &str) {
+    for line in text.lines() {
+        if line.is_empty() {
+            roff.control("PP", []);
+        } else {
+            roff.text([roman(line)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> String {
+        // roff writes a minus sign as \-.
+        String::from_utf8(man_page().unwrap())
+            .unwrap()
+            .replace("\\-", "-")
+    }
+
+    #[test]
+    fn the_man_page_has_every_command_option_exit_status_and_json_field() {
+        let page = page();
+        let mut command = Cli::command();
+        command.build();
+        for sub in visible(&command) {
+            assert!(
+                page.contains(&format!(".SS {}\n", sub.get_name())),
+                "{}",
+                sub.get_name()
+            );
+            for arg in shown_args(sub).filter_map(|arg| arg.get_long()) {
+                assert!(page.contains(&format!("--{arg}")), "{arg}");
+            }
+        }
+        let fields = [
+            manual::STATUS_FIELDS,
+            manual::WHY_FIELDS,
+            manual::QUEUE_FIELDS,
+            manual::VERIFY_FIELDS,
+        ];
+        for (name, _) in manual::EXIT_STATUS
+            .iter()
+            .chain(fields.into_iter().flatten())
+        {
+            assert!(page.contains(&format!("\\fB{name}\\fR\n")), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_neither_on_the_man_page_nor_completed() {
+        assert!(!page().contains("generate"));
+        let dir = tempfile::tempdir().unwrap();
+        completions(dir.path()).unwrap();
+        for file in ["interlockctl.bash", "_interlockctl", "interlockctl.fish"] {
+            let text = fs::read_to_string(dir.path().join(file)).unwrap();
+            assert!(
+                text.contains("verify") && !text.contains("generate"),
+                "{file}"
+            );
+        }
+    }
+}

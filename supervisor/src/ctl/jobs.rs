@@ -1,0 +1,180 @@
+//! A start that PID 1 has queued, and how it ends.
+
+use std::collections::HashMap;
+
+use futures_util::StreamExt as _;
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
+
+use super::error::{self, Answer, CtlError};
+use super::proxy::{JobRemovedStream, SystemdProxy, UnitProxy};
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+
+/// How a job ended: its result as PID 1 names it, or `None` if nobody saw it end.
+pub type JobResult = Option<String>;
+
+/// A queued start.
+pub struct Job {
+    connection: Connection,
+    unit: OwnedObjectPath,
+    object: OwnedObjectPath,
+    removed: JobRemovedStream,
+    /// Whether the last look found the job gone.
+    missed: bool,
+}
+
+/// What a unit tells about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitFacts {
+    /// `ActiveState=`.
+    pub active: String,
+    /// Whether its last start was left out because a `Condition…=` wasn't met.
+    pub condition_failed: bool,
+    /// A service's `Result=`: `success`, `exit-code`, `signal`, `timeout` …
+    pub result: String,
+    /// A service's exit status or signal, 0 if none.
+    pub status: i32,
+}
+
+/// Queues the start of a unit. Also tells what state the unit was in before.
+///
+/// Listens for the job's end before the job is made, so that even the shortest isn't missed.
+pub async fn start(connection: &Connection, unit: &str) -> Result<(Job, UnitFacts), CtlError> {
+    let systemd = SystemdProxy::builder(connection)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
+        .map_err(|error| failure(unit, error))?;
+    let removed = systemd
+        .receive_job_removed()
+        .await
+        .map_err(|error| failure(unit, error))?;
+    systemd
+        .subscribe()
+        .await
+        .map_err(|error| failure(unit, error))?;
+    let unit_object = systemd
+        .load_unit(unit)
+        .await
+        .map_err(|error| failure(unit, error))?;
+    let before = facts(connection, &unit_object).await;
+    let object = systemd
+        .start_unit(unit, "replace")
+        .await
+        .map_err(|error| failure(unit, error))?;
+    let job = Job {
+        connection: connection.clone(),
+        unit: unit_object,
+        object,
+        removed,
+        missed: false,
+    };
+    // A oneshot that has ended is forgotten at once. Who may not pin it just learns less.
+    let _ = job.pin().await;
+    Ok((job, before))
+}
+
+impl Job {
+    async fn pin(&self) -> zbus::Result<()> {
+        let unit = UnitProxy::builder(&self.connection)
+            .path(self.unit.clone())
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?;
+        unit.pin().await
+    }
+
+    /// Waits for PID 1 to say that the job has ended. Cancel safe.
+    pub async fn removed(&mut self) -> JobResult {
+        while let Some(signal) = self.removed.next().await {
+            if let Ok(args) = signal.args()
+                && args.job == self.object
+            {
+                return Some(args.result);
+            }
+        }
+        None
+    }
+
+    /// Whether the job is gone though nobody said so: a re-executed PID 1 loses signals.
+    ///
+    /// Only two looks in a row tell, since the signal may be on its way.
+    pub async fn lost(&mut self) -> bool {
+        let gone = matches!(
+            get_all(
+                &self.connection,
+                &self.object,
+                "org.freedesktop.systemd1.Job"
+            )
+            .await,
+            Err(zbus::fdo::Error::UnknownObject(_) | zbus::fdo::Error::UnknownMethod(_))
+        );
+        std::mem::replace(&mut self.missed, gone) && gone
+    }
+
+    /// What its unit tells now.
+    pub async fn facts(&self) -> UnitFacts {
+        facts(&self.connection, &self.unit).await
+    }
+}
+
+/// What can't be read is left empty: it only makes the sentence shorter.
+async fn facts(connection: &Connection, unit: &OwnedObjectPath) -> UnitFacts {
+    let mut all = get_all(connection, unit, "org.freedesktop.systemd1.Unit")
+        .await
+        .unwrap_or_default();
+    let service = get_all(connection, unit, "org.freedesktop.systemd1.Service").await;
+    all.extend(service.unwrap_or_default());
+    let checked: u64 = take(&mut all, "ConditionTimestamp");
+    let met: bool = take(&mut all, "ConditionResult");
+    UnitFacts {
+        active: take(&mut all, "ActiveState"),
+        condition_failed: checked > 0 && !met,
+        result: take(&mut all, "Result"),
+        status: take(&mut all, "ExecMainStatus"),
+    }
+}
+
+async fn get_all(
+    connection: &Connection,
+    object: &OwnedObjectPath,
+    interface: &'static str,
+) -> zbus::fdo::Result<HashMap<String, OwnedVariant>> {
+    PropertiesProxy::builder(connection)
+        .destination(SYSTEMD)
+        .path(object.clone())
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?
+        .get_all(InterfaceName::from_static_str_unchecked(interface))
+        .await
+}
+
+fn take<T>(all: &mut HashMap<String, OwnedVariant>, name: &str) -> T
+where
+    T: Default + TryFrom<Variant<'static>>,
+{
+    let value = all.remove(name).map(Variant::from);
+    value
+        .and_then(|value| T::try_from(value).ok())
+        .unwrap_or_default()
+}
+
+fn failure(unit: &str, source: zbus::Error) -> CtlError {
+    let reason = error::message(&source);
+    match error::answer(&source) {
+        Answer::Nobody => CtlError::SystemdUnreachable { reason },
+        Answer::Denied => CtlError::AccessDenied {
+            what: format!("can't start {unit}: {reason}"),
+            advice: "Starting a unit needs root, or polkit's word for the action \
+                     org.freedesktop.systemd1.manage-units.",
+        },
+        Answer::Named(..) | Answer::Other => CtlError::StartRefused {
+            unit: unit.to_owned(),
+            reason,
+        },
+    }
+}

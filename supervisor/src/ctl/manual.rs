@@ -1,0 +1,207 @@
+//! The words of `--help` and of interlockctl(1), and the tables that tests compare with the program.
+
+/// What the program is.
+pub const ABOUT: &str = "Show and steer the tasks that interlock keeps apart";
+
+/// Its description.
+pub const LONG_ABOUT: &str = "\
+interlockctl shows what interlockd knows: which task runs, which waits at its
+gate, for what, and who holds that. It also checks policies and starts tasks.
+
+Looking is open to everybody. Changes are authorised by polkit.";
+
+/// What `status` does.
+pub const STATUS: &str = "\
+Lists every task under policy with its state, since when it is in it, and one
+line about it. The table fits the terminal, or 80 columns elsewhere; what was
+cut ends in an ellipsis. Instances of a template are listed as TASK@INSTANCE.
+
+States: idle; waiting (at its gate, for resources); held (at its gate, for
+another reason, as a task that comes before it); running (it has its lease);
+blocked (its policy has errors, so it can't start).";
+
+/// What `why` does.
+pub const WHY: &str = "\
+Says in one paragraph why a task is in its state: what it waits for, who holds
+that, since when and for how long usually, and what comes before it.";
+
+/// What `queue` does.
+pub const QUEUE: &str =
+    "Lists the tasks that wait at their gates, in the order in which they are served.";
+
+/// What `verify` does.
+pub const VERIFY: &str = "\
+Checks the policy that is installed, or the fragments in DIR alone, and prints
+every mistake with file, line and column, and what to write instead. Needs
+neither interlockd nor root. Calendar events and time spans that only systemd
+reads are checked by systemd-analyze(1), if it is there.";
+
+/// What `start` does.
+pub const START: &str = "\
+Starts a task's unit as systemctl(1) would, waits until it runs (a oneshot:
+until it has ended), and says how that went. On a terminal it shows meanwhile
+whom it waits for. Ctrl-C ends the waiting, not the start.
+
+TASK is the task's name in the policy or its unit. For a task whose unit is a
+template, append the instance: interlockctl start import@foo";
+
+/// What `reload` does.
+pub const RELOAD: &str = "\
+Makes interlockd read the policy again, and prints every mistake in it. No
+lease and no waiter is lost. Gates and drop-ins of new tasks are made by
+interlock-generator(8) at the next systemctl daemon-reload.";
+
+/// Exit statuses, with what they mean.
+pub const EXIT_STATUS: [(&str, &str); 8] = [
+    ("0", "Success."),
+    (
+        "1",
+        "Failure: a task failed, was skipped or cancelled, or something else went wrong.",
+    ),
+    (
+        "2",
+        "Wrong usage, as an unknown option or a template without an instance.",
+    ),
+    ("3", "The policy has errors (verify, reload)."),
+    ("4", "No such task."),
+    ("69", "interlockd can't be reached."),
+    ("77", "Access denied."),
+    ("130", "start was interrupted with Ctrl-C while it waited."),
+];
+
+/// Fields of `status --json`.
+pub const STATUS_FIELDS: &[(&str, &str)] = &[
+    ("version", "interlockd's version"),
+    ("policy_state", "good, last-good or partial"),
+    (
+        "policy_errors",
+        "array, one line for each error in the policy",
+    ),
+    ("tasks[].name", "the task's name in the policy"),
+    ("tasks[].unit", "its unit"),
+    ("tasks[].state", "idle, waiting, held, running or blocked"),
+    ("tasks[].detail", "one line about that state, may be empty"),
+    (
+        "tasks[].since_usec",
+        "since when it is in that state, or null",
+    ),
+];
+
+/// Fields of `why --json`.
+pub const WHY_FIELDS: &[(&str, &str)] = &[
+    ("name", "the task's name in the policy"),
+    ("unit", "its unit"),
+    ("state", "idle, waiting, held, running or blocked"),
+    ("detail", "one line about that state, may be empty"),
+    (
+        "explanation",
+        "the paragraph that is printed without --json",
+    ),
+    ("since_usec", "since when it is in that state, or null"),
+    ("position", "its place in the queue from 1, or null"),
+    ("waiting_for", "array of the resources that it waits for"),
+    ("held_by", "array of the units that hold them"),
+    ("uses", "object, shares that it uses of each resource"),
+    ("priority", "number, higher is served first"),
+    ("gated", "whether its starts wait at a gate"),
+    ("runs", "how often it ran"),
+    ("skips", "how often a start was given up"),
+    ("last_skip_reason", "why, the last time, or null"),
+    (
+        "usual_duration_usec",
+        "how long its runs usually take, or null",
+    ),
+    (
+        "usual_wait_usec",
+        "how long it usually waits at its gate, or null",
+    ),
+];
+
+/// Fields of `queue --json`.
+pub const QUEUE_FIELDS: &[(&str, &str)] = &[
+    ("queue[].position", "its place, from 1"),
+    ("queue[].task", "the task's name in the policy"),
+    ("queue[].unit", "its unit"),
+    (
+        "queue[].waiting_for",
+        "array of the resources that it waits for",
+    ),
+    ("queue[].reason", "one line about what it waits for"),
+    ("queue[].since_usec", "since when it waits, or null"),
+];
+
+/// Fields of `verify --json`.
+pub const VERIFY_FIELDS: &[(&str, &str)] = &[
+    ("policy_state", "good, last-good or partial"),
+    ("errors", "number of errors"),
+    ("warnings", "number of warnings"),
+    ("tasks", "number of tasks that would be under policy"),
+    (
+        "expressions_checked",
+        "whether systemd-analyze was there to check calendars and time spans",
+    ),
+    ("diagnostics[].path", "the fragment"),
+    ("diagnostics[].line", "line, from 1"),
+    ("diagnostics[].column", "column, from 1, or null"),
+    ("diagnostics[].severity", "error or warning"),
+    ("diagnostics[].text", "the offending text, may be empty"),
+    ("diagnostics[].message", "what is wrong with it"),
+    ("diagnostics[].help", "what to write instead, or null"),
+];
+
+/// Holds for every command's `--json`.
+pub const JSON: &str = "\
+Every command that shows something takes --json and then prints one object.
+Fields that end in _usec are microseconds: points in time since 1970-01-01
+00:00 UTC, durations as they are. null stands for none or unknown. Fields may
+be added in later versions; none will be renamed or removed.";
+
+/// What its environment does.
+pub const ENVIRONMENT: [(&str, &str); 3] = [
+    (
+        "COLUMNS",
+        "How wide tables may be, instead of the terminal's width.",
+    ),
+    ("NO_COLOR", "If set and not empty, no colour is used."),
+    ("TZ", "The time zone of the times shown."),
+];
+
+/// Copyable examples.
+pub const EXAMPLES: [(&str, &str); 5] = [
+    ("interlockctl status", "What runs, what waits."),
+    ("interlockctl why dnf-automatic", "Why it doesn't run yet."),
+    (
+        "interlockctl verify /etc/interlock/policy.d",
+        "Check fragments before they take effect.",
+    ),
+    (
+        "interlockctl start import@foo",
+        "Start an instance of a template task and wait for it.",
+    ),
+    (
+        "interlockctl queue --json | jq -r '.queue[].task'",
+        "The names of those that wait.",
+    ),
+];
+
+/// `Fields of --json:` and the fields, for the end of a command's `--help`.
+pub fn fields(fields: &[(&str, &str)]) -> String {
+    format!("Fields of --json:\n{}", table(fields))
+}
+
+/// What stands at the end of `interlockctl --help`.
+pub fn after_help() -> String {
+    format!(
+        "Exit status:\n{}\n\n{JSON}\nThe fields are listed by each command's own --help.",
+        table(&EXIT_STATUS)
+    )
+}
+
+fn table(rows: &[(&str, &str)]) -> String {
+    let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(name, text)| format!("  {name:wide$}  {text}"))
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,60 @@
+//! interlockctl: what an operator types.
+//!
+//! Each command fetches its facts first ([`client`], [`analyze`], systemd), and then renders them with
+//! functions that know neither the bus nor the clock, so that every line it can print is tested without either.
+
+pub mod analyze;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod error;
+pub mod generate;
+pub mod jobs;
+pub mod manual;
+pub mod model;
+pub mod output;
+pub mod proxy;
+pub mod queue;
+pub mod reload;
+pub mod start;
+pub mod status;
+pub mod table;
+pub mod text;
+pub mod unit;
+pub mod why;
+
+#[cfg(test)]
+mod fake;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use client::Client;
+use error::{CtlError, Outcome};
+
+/// Parses the command line, does what it says, and returns the exit status (see [`manual::EXIT_STATUS`]).
+pub async fn main() -> u8 {
+    let cli = Cli::parse();
+    match run(cli.command).await {
+        Ok(outcome) => outcome.code(),
+        Err(error) => {
+            output::complain(&error.to_string());
+            error.code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<Outcome, CtlError> {
+    match command {
+        Command::Status(args) => status::run(&Client::connect().await?, &args).await,
+        Command::Why(args) => why::run(&Client::connect().await?, &args).await,
+        Command::Queue(args) => queue::run(&Client::connect().await?, &args).await,
+        Command::Verify(_) => {
+            output::complain("verify can't work yet: the policy can't be loaded in this version");
+            Ok(Outcome::Failed)
+        }
+        Command::Start(args) => start::run(&Client::connect().await?, &args).await,
+        Command::Reload => reload::run(&Client::connect().await?).await,
+        Command::Generate(args) => generate::run(&args),
+    }
+}

@@ -1,0 +1,247 @@
+//! What the daemon tells about tasks, in the shape that `--json` prints. The fields are described in [`super::manual`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use interlock_generator::names;
+use serde::Serialize;
+use zbus::{OwnedVariant, Variant};
+
+use super::output::Style;
+use super::proxy::{ListedTask, QueuedTask};
+
+/// `status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// `good`, `last-good` or `partial`.
+    pub policy_state: String,
+    /// One line for each error in the policy.
+    pub policy_errors: Vec<String>,
+    /// Every task.
+    pub tasks: Vec<TaskRow>,
+}
+
+/// A task in `status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskRow {
+    /// Its name in the policy.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    pub state: String,
+    /// One line about that state.
+    pub detail: String,
+    /// Since when, CLOCK_REALTIME in microseconds.
+    pub since_usec: Option<u64>,
+}
+
+impl From<ListedTask> for TaskRow {
+    fn from((name, unit, state, detail, since, _): ListedTask) -> Self {
+        Self {
+            name,
+            unit,
+            state,
+            detail,
+            since_usec: some(since),
+        }
+    }
+}
+
+/// `queue --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Queue {
+    /// Who waits, first one first.
+    pub queue: Vec<QueueEntry>,
+}
+
+/// One that waits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueueEntry {
+    /// Its place, from 1.
+    pub position: u32,
+    /// Its task's name in the policy.
+    pub task: String,
+    /// Its unit.
+    pub unit: String,
+    /// The resources that it waits for.
+    pub waiting_for: Vec<String>,
+    /// One line.
+    pub reason: String,
+    /// Since when, CLOCK_REALTIME in microseconds.
+    pub since_usec: Option<u64>,
+}
+
+impl From<QueuedTask> for QueueEntry {
+    fn from((position, task, unit, waiting_for, reason, since): QueuedTask) -> Self {
+        Self {
+            position,
+            task,
+            unit,
+            waiting_for,
+            reason,
+            since_usec: some(since),
+        }
+    }
+}
+
+/// `why --json`: a task's D-Bus properties.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TaskDetails {
+    /// Its name in the policy.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    pub state: String,
+    /// One line about that state.
+    pub detail: String,
+    /// What `why` says without `--json`.
+    pub explanation: String,
+    /// Since when, CLOCK_REALTIME in microseconds.
+    pub since_usec: Option<u64>,
+    /// Its place in the queue, from 1.
+    pub position: Option<u32>,
+    /// The resources that it waits for.
+    pub waiting_for: Vec<String>,
+    /// The units that hold them.
+    pub held_by: Vec<String>,
+    /// Shares that it uses of each resource.
+    pub uses: BTreeMap<String, u32>,
+    /// Higher is served first.
+    pub priority: i32,
+    /// Whether its starts wait at a gate.
+    pub gated: bool,
+    /// How often it ran.
+    pub runs: u64,
+    /// How often a start was given up.
+    pub skips: u64,
+    /// Why, the last time.
+    pub last_skip_reason: Option<String>,
+    /// How long its runs usually take, microseconds.
+    pub usual_duration_usec: Option<u64>,
+    /// How long it usually waits at its gate, microseconds.
+    pub usual_wait_usec: Option<u64>,
+}
+
+impl TaskDetails {
+    /// From a reply to `GetAll`. A property that is missing, of a daemon of another version, is as good as none.
+    pub fn from_properties(mut all: HashMap<String, OwnedVariant>) -> Self {
+        let all = &mut all;
+        Self {
+            name: take(all, "Name"),
+            unit: take(all, "Unit"),
+            state: take(all, "State"),
+            detail: take(all, "Detail"),
+            explanation: String::new(),
+            since_usec: some(take(all, "Since")),
+            position: Some(take(all, "Position")).filter(|&position: &u32| position > 0),
+            waiting_for: take(all, "WaitingFor"),
+            held_by: take(all, "HeldBy"),
+            uses: take::<HashMap<String, u32>>(all, "Uses")
+                .into_iter()
+                .collect(),
+            priority: take(all, "Priority"),
+            gated: take(all, "Gated"),
+            runs: take(all, "Runs"),
+            skips: take(all, "Skips"),
+            last_skip_reason: Some(take(all, "LastSkipReason"))
+                .filter(|reason: &String| !reason.is_empty()),
+            usual_duration_usec: some(take(all, "UsualDuration")),
+            usual_wait_usec: some(take(all, "UsualWait")),
+        }
+    }
+}
+
+fn take<T>(all: &mut HashMap<String, OwnedVariant>, name: &str) -> T
+where
+    T: Default + TryFrom<Variant<'static>>,
+{
+    let value = all.remove(name).map(Variant::from);
+    value
+        .and_then(|value| T::try_from(value).ok())
+        .unwrap_or_default()
+}
+
+fn some(usec: u64) -> Option<u64> {
+    Some(usec).filter(|&usec| usec > 0)
+}
+
+/// How a task is called in tables: by its name, and an instance as `start` takes it (`import@foo`).
+pub fn label(name: &str, unit: &str) -> String {
+    let instance = names::template_of(unit)
+        .filter(|_| !name.contains('@'))
+        .and_then(|_| unit.rsplit_once('.')?.0.split_once('@'));
+    match instance {
+        Some((_, instance)) => format!("{name}@{instance}"),
+        None => name.to_owned(),
+    }
+}
+
+/// How a state looks.
+pub fn style(state: &str) -> Style {
+    match state {
+        "running" => Style::Good,
+        "waiting" | "held" => Style::Waiting,
+        "blocked" => Style::Bad,
+        "idle" => Style::Dim,
+        _ => Style::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_called_as_start_takes_it() {
+        assert_eq!(label("import", "package-import@foo.service"), "import@foo");
+        assert_eq!(label("import", "package-import@p@q.service"), "import@p@q");
+        assert_eq!(label("import", "package-import@.service"), "import");
+        assert_eq!(label("upcp", "upcp.service"), "upcp");
+        assert_eq!(
+            label("import@foo", "package-import@foo.service"),
+            "import@foo"
+        );
+    }
+
+    #[test]
+    fn none_is_null_and_never_zero() {
+        let row = TaskRow::from((
+            "upcp".to_owned(),
+            "upcp.service".to_owned(),
+            "idle".to_owned(),
+            String::new(),
+            0,
+            zbus::ObjectPath::from_static_str_unchecked("/x").into(),
+        ));
+        assert_eq!(
+            serde_json::to_value(row).unwrap(),
+            serde_json::json!({
+                "name": "upcp", "unit": "upcp.service", "state": "idle", "detail": "", "since_usec": null
+            })
+        );
+    }
+
+    #[test]
+    fn missing_and_misshapen_properties_are_as_good_as_none() {
+        let mut all = HashMap::new();
+        all.insert(
+            "Name".to_owned(),
+            OwnedVariant::try_from(Variant::from("upcp")).unwrap(),
+        );
+        all.insert(
+            "Runs".to_owned(),
+            OwnedVariant::try_from(Variant::from("many")).unwrap(),
+        );
+        let details = TaskDetails::from_properties(all);
+        assert_eq!(
+            details,
+            TaskDetails {
+                name: "upcp".to_owned(),
+                ..TaskDetails::default()
+            }
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! The daemon's D-Bus interface, as its clients see it.
+
+use zbus::proxy;
+use zbus::wire::OwnedObjectPath;
+
+/// A row of `ListTasks`: name, unit, state, detail, since (CLOCK_REALTIME usec, 0 = none), object path.
+pub type ListedTask = (String, String, String, String, u64, OwnedObjectPath);
+
+/// A row of `GetQueue`: position from 1, task, unit, resources it waits for, reason, since (usec).
+pub type QueuedTask = (u32, String, String, Vec<String>, String, u64);
+
+/// The interface of the tasks' objects, read whole by `GetAll`.
+pub const TASK_INTERFACE: &str = "org.interlock.Interlock1.Task";
+
+/// The error that `GetTask` and `Explain` reply with to an unknown name.
+pub const NO_SUCH_TASK: &str = "org.interlock.Interlock1.Error.NoSuchTask";
+
+/// The supervisor's root object.
+#[proxy(
+    interface = "org.interlock.Interlock1.Manager",
+    default_service = "org.interlock.Interlock1",
+    default_path = "/org/interlock/Interlock1"
+)]
+pub trait Manager {
+    /// Every task, with its state.
+    fn list_tasks(&self) -> zbus::Result<Vec<ListedTask>>;
+
+    /// The object of a task, by its name or its unit.
+    fn get_task(&self, task: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Who waits, first one first.
+    fn get_queue(&self) -> zbus::Result<Vec<QueuedTask>>;
+
+    /// One paragraph for people.
+    fn explain(&self, task: &str) -> zbus::Result<String>;
+
+    /// Reads the policy again; replies with its state and its diagnostics.
+    ///
+    /// polkit may ask somebody for a password before it replies.
+    #[zbus(allow_interactive_auth)]
+    fn reload(&self) -> zbus::Result<(String, Vec<String>)>;
+
+    /// Emitted when a start was given up.
+    #[zbus(signal)]
+    fn task_skipped(&self, task: String, unit: String, reason: String) -> zbus::Result<()>;
+
+    /// The daemon's version.
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// `good`, `last-good` or `partial`.
+    #[zbus(property)]
+    fn policy_state(&self) -> zbus::Result<String>;
+
+    /// One line for each error in the policy.
+    #[zbus(property)]
+    fn policy_errors(&self) -> zbus::Result<Vec<String>>;
+}
+
+/// What `start` needs of PID 1, see org.freedesktop.systemd1(5).
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub trait Systemd {
+    /// Without it PID 1 may send no signals.
+    fn subscribe(&self) -> zbus::Result<()>;
+
+    /// The object of a unit, loaded if need be.
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Queues a start; replies with the job as soon as it is queued. polkit may ask somebody before.
+    #[zbus(allow_interactive_auth)]
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// A job has ended.
+    #[zbus(signal)]
+    fn job_removed(
+        &self,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: String,
+        result: String,
+    ) -> zbus::Result<()>;
+}
+
+/// What `start` needs of a unit's object.
+#[proxy(
+    interface = "org.freedesktop.systemd1.Unit",
+    default_service = "org.freedesktop.systemd1"
+)]
+pub trait Unit {
+    /// Keeps the unit, and how its last run ended, in PID 1's memory for as long as the caller is on the bus.
+    #[zbus(name = "Ref")]
+    fn pin(&self) -> zbus::Result<()>;
+}

@@ -1,0 +1,338 @@
+//! `interlockctl start TASK`: starts a task's unit and tells how it went.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use interlock_generator::names;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::cli::StartArgs;
+use super::client::Client;
+use super::error::{CtlError, Outcome};
+use super::jobs::{self, Job, JobResult, UnitFacts};
+use super::model::{self, QueueEntry};
+use super::output::{self, Screen};
+use super::proxy::TaskSkippedStream;
+use super::{clock, text, unit};
+
+/// Between two looks at who is waited for, and whether the job is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the reason of a skip may come after the end of the job: they come from two processes.
+const SKIP_LAG: Duration = Duration::from_secs(1);
+
+/// A task that can be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// How it is called in messages.
+    pub label: String,
+    /// The unit to start.
+    pub unit: String,
+    /// The policy refuses it.
+    pub blocked: bool,
+}
+
+/// How a start ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The job's result.
+    pub result: JobResult,
+    /// The unit before.
+    pub before: UnitFacts,
+    /// The unit after.
+    pub after: UnitFacts,
+    /// Why interlock gave the start up, if it did.
+    pub skipped: Option<String>,
+    /// From the request to the end of the job.
+    pub took: Duration,
+}
+
+/// Starts, waits and tells.
+pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError> {
+    let target = resolve(client, &args.task).await?;
+    let skips = client
+        .manager()
+        .receive_task_skipped()
+        .await
+        .map_err(|source| CtlError::Bus {
+            what: "can't listen to interlockd",
+            source,
+        })?;
+    let (mut job, before) = jobs::start(client.connection(), &target.unit).await?;
+    if args.no_block {
+        output::print(&format!("Queued the start of {}.\n", target.unit))?;
+        return Ok(Outcome::Done);
+    }
+    let began = Instant::now();
+    let mut progress = Progress::on_stderr();
+    let mut watch = Watch {
+        client,
+        target: &target,
+        skips,
+        skipped: None,
+    };
+    let waited = tokio::select! {
+        result = watch.wait(&mut job, &mut progress, began) => Some(result),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    progress.clear();
+    let Some(result) = waited else {
+        output::complain(&format!(
+            "no longer waiting; the start of {0} goes on. To give it up: systemctl stop {0}",
+            target.unit
+        ));
+        return Ok(Outcome::Interrupted);
+    };
+    let skipped = watch.reason(&result).await;
+    let ending = Ending {
+        result,
+        before,
+        after: job.facts().await,
+        skipped,
+        took: began.elapsed(),
+    };
+    let (outcome, sentence) = tell(&target, &ending);
+    match outcome {
+        Outcome::Done => output::print(&format!("{}\n", text::lines(&sentence)))?,
+        _ => output::complain(&sentence),
+    }
+    Ok(outcome)
+}
+
+/// Finds the unit that was meant, by the task's name (`import@foo` for an instance) or its unit's.
+pub async fn resolve(client: &Client, typed: &str) -> Result<Target, CtlError> {
+    let found = match client.lookup(typed).await {
+        Err(CtlError::NoSuchTask { .. }) => match unit::split_instance(typed) {
+            Some((task, _)) => client.lookup(task).await,
+            None => Err(CtlError::NoSuchTask {
+                name: typed.to_owned(),
+                nearest: Vec::new(),
+            }),
+        },
+        found => found,
+    };
+    let object = client.with_suggestions(typed, found).await?;
+    let task = client.details(&object).await?;
+    let unit = unit_meant(typed, &task.name, &task.unit)?;
+    Ok(Target {
+        label: model::label(&task.name, &unit),
+        unit,
+        blocked: task.state == "blocked",
+    })
+}
+
+fn unit_meant(typed: &str, task: &str, unit_of_task: &str) -> Result<String, CtlError> {
+    let instance = unit::split_instance(typed).filter(|_| typed != task && typed != unit_of_task);
+    let (task, unit) = (task.to_owned(), unit_of_task.to_owned());
+    if !names::is_template(&unit) {
+        return match instance {
+            // Only by the task's own name can an instance have been meant; an alias may contain an @.
+            Some((prefix, instance)) if prefix == task => Err(CtlError::NotATemplate {
+                task,
+                unit,
+                instance: instance.to_owned(),
+            }),
+            _ => Ok(unit),
+        };
+    }
+    if names::template_of(typed).is_some_and(|template| template == unit) {
+        return Ok(typed.to_owned());
+    }
+    match instance.filter(|(_, instance)| !instance.is_empty()) {
+        Some((_, instance)) => {
+            unit::instance_of(&unit, instance).ok_or(CtlError::NeedsInstance { task, unit })
+        }
+        None => Err(CtlError::NeedsInstance { task, unit }),
+    }
+}
+
+/// Listens while a job is queued.
+struct Watch<'a> {
+    client: &'a Client,
+    target: &'a Target,
+    skips: TaskSkippedStream,
+    skipped: Option<String>,
+}
+
+impl Watch<'_> {
+    async fn wait(&mut self, job: &mut Job, progress: &mut Progress, began: Instant) -> JobResult {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                result = job.removed() => return result,
+                reason = next_skip(&mut self.skips, &self.target.unit) => self.skipped = Some(reason),
+                _ = looks.tick() => {
+                    if job.lost().await {
+                        return None;
+                    }
+                    if progress.shown() {
+                        let entry = self.entry().await;
+                        progress.show(&waiting(&self.target.label, entry.as_ref(), began.elapsed()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn entry(&self) -> Option<QueueEntry> {
+        let queue = self.client.queue().await.ok()?;
+        queue
+            .into_iter()
+            .find(|entry| entry.unit == self.target.unit)
+    }
+
+    /// Why interlock gave the start up, if it was interlock that cancelled the job.
+    async fn reason(&mut self, result: &JobResult) -> Option<String> {
+        if self.skipped.is_none() && result.as_deref() == Some("canceled") {
+            self.skipped = timeout(SKIP_LAG, next_skip(&mut self.skips, &self.target.unit))
+                .await
+                .ok();
+        }
+        self.skipped.take()
+    }
+}
+
+/// The reason of the next skip of this unit; never comes if the daemon goes away.
+async fn next_skip(skips: &mut TaskSkippedStream, unit: &str) -> String {
+    while let Some(signal) = skips.next().await {
+        if let Ok(args) = signal.args()
+            && args.unit == unit
+        {
+            return args.reason;
+        }
+    }
+    std::future::pending().await
+}
+
+fn waiting(label: &str, entry: Option<&QueueEntry>, took: Duration) -> String {
+    let took = clock::span(took);
+    match entry {
+        Some(entry) => format!(
+            "{label} waits, place {} ({took}): {}",
+            entry.position, entry.reason
+        ),
+        None => format!("{label} is starting or running ({took})"),
+    }
+}
+
+/// The exit status and the sentence for people.
+pub fn tell(target: &Target, ending: &Ending) -> (Outcome, String) {
+    let Target { label, unit, .. } = target;
+    let took = clock::span(ending.took);
+    let journal = format!("journalctl -b -u {unit}");
+    let failed = |sentence: String| (Outcome::Failed, sentence);
+    if let Some(reason) = &ending.skipped {
+        return failed(format!("{label} was skipped: {reason}"));
+    }
+    match ending.result.as_deref() {
+        Some("done") if ending.before.active == "active" => (
+            Outcome::Done,
+            format!("{unit} was active already; nothing was started."),
+        ),
+        Some("done") if ending.after.condition_failed => (
+            Outcome::Done,
+            format!(
+                "{unit} was left out: a condition in the unit isn't met (systemctl status {unit})."
+            ),
+        ),
+        Some("done") if matches!(ending.after.active.as_str(), "active" | "reloading") => (
+            Outcome::Done,
+            format!("{label} runs ({unit}, started after {took})."),
+        ),
+        Some("done") => (
+            Outcome::Done,
+            format!("{label} ran and ended well ({unit}, after {took})."),
+        ),
+        Some("failed") => failed(format!(
+            "{label} failed{} after {took}; see: {journal}",
+            how(&ending.after)
+        )),
+        Some("canceled") => failed(format!(
+            "the start of {label} was cancelled after {took}: its unit was stopped or its job taken out of the queue"
+        )),
+        Some("timeout") => failed(format!(
+            "{label} did not start in time: its job waited {took} in systemd's queue"
+        )),
+        Some("dependency") => failed(format!(
+            "{label} was not started: a unit that it requires failed, most likely its gate; \
+             see: journalctl -b -u {}",
+            names::gate_of(unit)
+        )),
+        Some("assert") if target.blocked => failed(format!(
+            "{label} is blocked: its policy has errors; see: interlockctl verify"
+        )),
+        Some("assert") => failed(format!(
+            "{label} was not started: an assertion in the unit isn't met (without its lease a task can't start); \
+             see: {journal}"
+        )),
+        Some("skipped") => failed(format!(
+            "{label} was not started: its unit can't be started in its present state"
+        )),
+        Some(other) => failed(format!(
+            "{label} was not started: systemd says \"{other}\"; see: {journal}"
+        )),
+        None if ending.after.active == "active" => {
+            (Outcome::Done, format!("{label} runs ({unit})."))
+        }
+        None => failed(format!(
+            "systemd was restarted meanwhile and did not say how the start of {label} ended; see: systemctl status {unit}"
+        )),
+    }
+}
+
+fn how(after: &UnitFacts) -> String {
+    match (after.result.as_str(), after.status) {
+        ("exit-code", status) => format!(" with exit status {status}"),
+        ("signal" | "core-dump", signal) => format!(" (killed by signal {signal})"),
+        ("" | "success", _) => String::new(),
+        (result, _) => format!(" ({result})"),
+    }
+}
+
+/// One line on a terminal, written over and over.
+struct Progress {
+    cells: Option<usize>,
+    dirty: bool,
+}
+
+impl Progress {
+    fn on_stderr() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let shown = io::stderr().is_terminal() && !dumb;
+        // One cell less, so that the cursor doesn't wrap to the next line.
+        let cells = Screen::of_stdout(false)
+            .width
+            .unwrap_or(output::USUAL_WIDTH)
+            .saturating_sub(1);
+        Self {
+            cells: shown.then_some(cells),
+            dirty: false,
+        }
+    }
+
+    fn shown(&self) -> bool {
+        self.cells.is_some()
+    }
+
+    fn show(&mut self, line: &str) {
+        let Some(cells) = self.cells else { return };
+        let mut stderr = io::stderr().lock();
+        let line = text::fit(&text::one_line(line), cells);
+        // EL: the rest of the old line goes.
+        let _ = write!(stderr, "\r{line}\x1b[K").and_then(|()| stderr.flush());
+        self.dirty = true;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "\r\x1b[K").and_then(|()| stderr.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "start_tests.rs"]
+mod tests;
