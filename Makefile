@@ -1,7 +1,6 @@
 # interlock: what can be made. `make help` lists it.
 
 CARGO ?= cargo
-DESTDIR ?=
 VERSION ?= 257
 target := $(or $(CARGO_TARGET_DIR),target)
 
@@ -39,3 +38,6 @@ bench: host-packages
 
 shell: host-packages
 	@$(CARGO) run --quiet --locked -p interlock-tests --bin shell -- $(VERSION)
+
+# install, rpm
+include packaging/package.mk

@@ -1,0 +1,57 @@
+# How interlock is installed and packaged; included by the Makefile.
+
+# Where things go below DESTDIR. The programs' own paths are fixed, since units and generator name
+# them; distributions differ in these only.
+DESTDIR ?=
+UNITDIR ?= /usr/lib/systemd/system
+PRESETDIR ?= /usr/lib/systemd/system-preset
+GENERATORDIR ?= /usr/lib/systemd/system-generators
+TMPFILESDIR ?= /usr/lib/tmpfiles.d
+MANDIR ?= /usr/share/man
+DOCDIR ?= /usr/share/doc/interlock
+
+package_version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+# Installs what `make build` built; as an own step, so that cargo needn't run as root.
+install:
+	@test -x $(target)/release/interlockd || { echo "make build first"; exit 1; }
+	install -Dm755 $(target)/release/interlock-generator $(DESTDIR)$(GENERATORDIR)/interlock-generator
+	install -Dm755 $(target)/release/interlockd $(DESTDIR)/usr/libexec/interlock/interlockd
+	install -Dm755 $(target)/release/interlock-gate $(DESTDIR)/usr/libexec/interlock/interlock-gate
+	install -Dm755 $(target)/release/interlockctl $(DESTDIR)/usr/bin/interlockctl
+	install -d $(DESTDIR)$(UNITDIR)
+	install -m644 units/* $(DESTDIR)$(UNITDIR)
+	install -Dm644 packaging/preset/80-interlock.preset -t $(DESTDIR)$(PRESETDIR)
+	install -Dm644 packaging/tmpfiles.d/interlock.conf -t $(DESTDIR)$(TMPFILESDIR)
+	install -Dm644 packaging/dbus/org.interlock.Interlock1.conf -t $(DESTDIR)/usr/share/dbus-1/system.d
+	install -Dm644 packaging/dbus/org.interlock.Interlock1.service -t $(DESTDIR)/usr/share/dbus-1/system-services
+	install -Dm644 packaging/dbus/*.xml -t $(DESTDIR)/usr/share/dbus-1/interfaces
+	install -Dm644 packaging/polkit/org.interlock.Interlock1.policy -t $(DESTDIR)/usr/share/polkit-1/actions
+	install -d $(DESTDIR)/usr/lib/interlock/policy.d $(DESTDIR)/etc/interlock/policy.d
+	install -d -m700 $(DESTDIR)/var/lib/interlock
+	install -Dm644 README.md LICENSE-MIT LICENSE-APACHE packaging/polkit/50-interlock.rules -t $(DESTDIR)$(DOCDIR)
+	install -Dm644 $(wildcard packaging/examples/*.toml) -t $(DESTDIR)$(DOCDIR)/examples
+	for page in $(wildcard packaging/man/*.[1578]); do \
+		install -Dm644 $$page -t $(DESTDIR)$(MANDIR)/man$${page##*.} || exit 1; done
+	$(target)/release/interlockctl man > $(target)/interlockctl.1
+	install -Dm644 $(target)/interlockctl.1 -t $(DESTDIR)$(MANDIR)/man1
+	$(target)/release/interlockctl completions bash > $(target)/interlockctl.bash
+	$(target)/release/interlockctl completions zsh > $(target)/interlockctl.zsh
+	$(target)/release/interlockctl completions fish > $(target)/interlockctl.fish
+	install -Dm644 $(target)/interlockctl.bash $(DESTDIR)/usr/share/bash-completion/completions/interlockctl
+	install -Dm644 $(target)/interlockctl.zsh $(DESTDIR)/usr/share/zsh/site-functions/_interlockctl
+	install -Dm644 $(target)/interlockctl.fish $(DESTDIR)/usr/share/fish/vendor_completions.d/interlockctl.fish
+
+# The package, as target/rpm/interlock-VERSION-RELEASE.ARCH.rpm, from this tree and what is already
+# built in it. --nodeps: where cargo and systemd aren't RPMs, rpmbuild can't see that they are there.
+rpm: build
+	rm -rf target/rpm
+	mkdir -p target/rpm
+	rpmbuild -bb --build-in-place --nodeps --without check \
+		--define '_topdir $(CURDIR)/target/rpm/build' \
+		--define '_rpmdir $(CURDIR)/target/rpm' \
+		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+		--define 'interlock_version $(package_version)' \
+		packaging/interlock.spec
+	rm -rf target/rpm/build
+	ls -l target/rpm/*.rpm
