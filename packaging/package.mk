@@ -33,14 +33,14 @@ install:
 	install -Dm644 $(wildcard packaging/examples/*.toml) -t $(DESTDIR)$(DOCDIR)/examples
 	for page in $(wildcard packaging/man/*.[1578]); do \
 		install -Dm644 $$page -t $(DESTDIR)$(MANDIR)/man$${page##*.} || exit 1; done
-	$(target)/release/interlockctl man > $(target)/interlockctl.1
-	install -Dm644 $(target)/interlockctl.1 -t $(DESTDIR)$(MANDIR)/man1
-	$(target)/release/interlockctl completions bash > $(target)/interlockctl.bash
-	$(target)/release/interlockctl completions zsh > $(target)/interlockctl.zsh
-	$(target)/release/interlockctl completions fish > $(target)/interlockctl.fish
-	install -Dm644 $(target)/interlockctl.bash $(DESTDIR)/usr/share/bash-completion/completions/interlockctl
-	install -Dm644 $(target)/interlockctl.zsh $(DESTDIR)/usr/share/zsh/site-functions/_interlockctl
-	install -Dm644 $(target)/interlockctl.fish $(DESTDIR)/usr/share/fish/vendor_completions.d/interlockctl.fish
+	rm -rf $(target)/generated
+	install -d $(target)/generated
+	$(target)/release/interlockctl generate man $(target)/generated
+	$(target)/release/interlockctl generate completions $(target)/generated
+	install -Dm644 $(target)/generated/interlockctl.1 -t $(DESTDIR)$(MANDIR)/man1
+	install -Dm644 $(target)/generated/interlockctl.bash $(DESTDIR)/usr/share/bash-completion/completions/interlockctl
+	install -Dm644 $(target)/generated/_interlockctl -t $(DESTDIR)/usr/share/zsh/site-functions
+	install -Dm644 $(target)/generated/interlockctl.fish -t $(DESTDIR)/usr/share/fish/vendor_completions.d
 
 # The package, as target/rpm/interlock-VERSION-RELEASE.ARCH.rpm, from this tree and what is already
 # built in it. --nodeps: where cargo and systemd aren't RPMs, rpmbuild can't see that they are there.
