@@ -56,7 +56,7 @@ pub const EXIT_STATUS: [(&str, &str); 8] = [
     ("0", "Success."),
     (
         "1",
-        "Failure: a task failed, was skipped or cancelled, or something else went wrong.",
+        "Failure: a task failed or was skipped, or something else went wrong.",
     ),
     (
         "2",
@@ -138,14 +138,15 @@ pub const VERIFY_FIELDS: &[(&str, &str)] = &[
     ("tasks", "number of tasks that would be under policy"),
     (
         "expressions_checked",
-        "whether systemd-analyze was there to check calendars and time spans",
+        "whether systemd-analyze checked calendars, spans",
     ),
     ("diagnostics[].path", "the fragment"),
     ("diagnostics[].line", "line, from 1"),
-    ("diagnostics[].column", "column, from 1, or null"),
+    ("diagnostics[].column", "column in characters, from 1"),
     ("diagnostics[].severity", "error or warning"),
-    ("diagnostics[].text", "the offending text, may be empty"),
+    ("diagnostics[].text", "the offending line, may be empty"),
     ("diagnostics[].message", "what is wrong with it"),
+    ("diagnostics[].notes", "array, other places that matter"),
     ("diagnostics[].help", "what to write instead, or null"),
 ];
 

@@ -21,8 +21,11 @@ pub mod status;
 pub mod table;
 pub mod text;
 pub mod unit;
+pub mod verify;
 pub mod why;
 
+#[cfg(test)]
+mod contract_tests;
 #[cfg(test)]
 mod fake;
 
@@ -49,10 +52,7 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Status(args) => status::run(&Client::connect().await?, &args).await,
         Command::Why(args) => why::run(&Client::connect().await?, &args).await,
         Command::Queue(args) => queue::run(&Client::connect().await?, &args).await,
-        Command::Verify(_) => {
-            output::complain("verify can't work yet: the policy can't be loaded in this version");
-            Ok(Outcome::Failed)
-        }
+        Command::Verify(args) => verify::run(&args),
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
         Command::Reload => reload::run(&Client::connect().await?).await,
         Command::Generate(args) => generate::run(&args),

@@ -15,10 +15,16 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// As [`one_line`], but lines stay lines.
+/// As [`one_line`], but lines stay lines, and tabs tabs.
 pub fn lines(text: &str) -> String {
     text.chars()
-        .map(|c| if harmless(c) || c == '\n' { c } else { '?' })
+        .map(|c| {
+            if harmless(c) || matches!(c, '\n' | '\t') {
+                c
+            } else {
+                '?'
+            }
+        })
         .collect()
 }
 
