@@ -1,3 +1,12 @@
-//! The supervisor.
+//! The supervisor of interlock: the pure [`arbiter`], and around it interlockd, interlock-gate and interlockctl.
 
+pub mod arbiter;
+pub mod bus;
+pub mod cgroup;
+pub mod clock;
 pub mod ctl;
+pub mod daemon;
+pub mod gate;
+pub mod history;
+pub mod journal;
+pub mod pid1;

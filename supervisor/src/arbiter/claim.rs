@@ -1,0 +1,65 @@
+//! What a task asks for at its gate, and what may stand before it.
+
+use std::collections::BTreeMap;
+
+/// Shares by resource.
+pub type Uses = BTreeMap<String, u32>;
+
+/// What a task asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Shares that it needs of each resource, all at once.
+    pub uses: Uses,
+    /// Higher is served first.
+    pub priority: i32,
+    /// Set if it doesn't queue: how a start is refused that can't be granted at once.
+    pub refuse_if_busy: Option<Refusal>,
+    /// When its patience ends, microseconds of `CLOCK_MONOTONIC`.
+    pub deadline: Option<u64>,
+    /// How it is refused then.
+    pub at_deadline: Refusal,
+}
+
+/// Why a start was given up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `when-busy = "skip"`.
+    Skipped,
+    /// `when-busy = "fail"`: the start fails.
+    Failed,
+    /// Longer than `max-wait` at the gate.
+    #[default]
+    WaitedTooLong,
+    /// Its window closed (`max-duration`).
+    WindowOver,
+}
+
+/// What stands between a gate and its task's start, besides resources. Only PID 1 knows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Not looked at since something changed.
+    Unknown,
+    /// Nothing but the gate.
+    Clear,
+    /// The task has no job: somebody started the gate alone. Granted when free, reserves nothing.
+    Jobless,
+    /// Jobs of these units come first. It reserves nothing: they may need the same resources.
+    Behind(Vec<String>),
+}
+
+impl Standing {
+    /// Whether a waiter that stands so keeps younger ones from what it waits for.
+    pub fn reserves(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Clear)
+    }
+
+    /// Whether a job of `unit` stands before it.
+    pub fn is_behind(&self, unit: &str) -> bool {
+        matches!(self, Self::Behind(units) if units.iter().any(|u| u == unit))
+    }
+}
+
+/// Whether two claims have a resource in common.
+pub fn overlap(a: &Uses, b: &Uses) -> bool {
+    a.keys().any(|resource| b.contains_key(resource))
+}

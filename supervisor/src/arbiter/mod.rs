@@ -1,0 +1,478 @@
+//! The arbiter: who gets which resources next. Pure: `(state, event) -> (state, actions)`, no I/O, no clock.
+//!
+//! All resources of a task are granted at once or none, so there is no hold-and-wait among gates and
+//! so no deadlock. Waiters are served by priority, then first come, first served; one that waits for a
+//! resource reserves all that it needs, so that younger ones can't starve it.
+//!
+//! What stands between a task's gate and its start besides resources (jobs that PID 1 runs first) only
+//! PID 1 knows. The arbiter asks for it with [`Action::Look`] whenever it could grant, and grants only
+//! on the answer: a lease never waits for another task's job.
+
+mod claim;
+mod ledger;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::BTreeMap;
+
+pub use claim::{Claim, Refusal, Standing, Uses};
+use ledger::Ledger;
+pub use view::{Hurdle, WaitView};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A gate asks for its unit's lease.
+    Request {
+        /// The task's unit.
+        unit: String,
+        /// What it asks for.
+        claim: Claim,
+        /// When it began to wait, in microseconds of `CLOCK_MONOTONIC`; decides the order of the queue.
+        since: u64,
+        /// What stood before it just now.
+        standing: Standing,
+    },
+    /// A gate's wait ended without a grant: its connection closed.
+    Cancelled {
+        /// The task's unit.
+        unit: String,
+    },
+    /// The answer to [`Action::Look`].
+    Looked {
+        /// The task's unit.
+        unit: String,
+        /// What stands before it.
+        standing: Standing,
+    },
+    /// The answer to [`Action::LookBehindLease`]: the units whose jobs the lease's task still waits for,
+    /// directly or through others. Empty once it has started.
+    LookedBehindLease {
+        /// The task's unit.
+        unit: String,
+        /// Units that it waits for.
+        behind: Vec<String>,
+    },
+    /// A job of this unit is gone from PID 1's queue: whoever stood behind it may go on.
+    JobGone {
+        /// The unit whose job it was.
+        unit: String,
+    },
+    /// A lease that exists without having been granted here: found after a restart, or a task that ran
+    /// before it came under policy. Never refused, even if it breaks a capacity.
+    Adopt {
+        /// The task's unit.
+        unit: String,
+        /// What it holds.
+        uses: Uses,
+        /// When its gate was started, microseconds of `CLOCK_MONOTONIC`.
+        since: u64,
+        /// An activating gate that hasn't reconnected: its grant may have been on the way.
+        presumed: bool,
+    },
+    /// A lease is over: its gate is inactive or failed, and its task's cgroup empty.
+    Released {
+        /// The task's unit.
+        unit: String,
+    },
+    /// The policy was read again.
+    Policy {
+        /// Every resource's capacity.
+        capacities: BTreeMap<String, u32>,
+        /// The claims, by unit, of all that holds or waits and is still under policy.
+        claims: BTreeMap<String, Claim>,
+    },
+    /// Time has passed: the deadlines are due. Microseconds of `CLOCK_MONOTONIC`.
+    Tick {
+        /// Now.
+        now: u64,
+    },
+    /// Look again at all that waits: signals may have been lost.
+    Sweep,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open the gate.
+    Grant {
+        /// The task's unit.
+        unit: String,
+    },
+    /// Give the start up.
+    Refuse {
+        /// The task's unit.
+        unit: String,
+        /// Why.
+        why: Refusal,
+    },
+    /// Find out what stands before this unit's start; answer with [`Event::Looked`].
+    Look {
+        /// The task's unit.
+        unit: String,
+    },
+    /// Find out for what a granted, not yet started task waits; answer with [`Event::LookedBehindLease`].
+    LookBehindLease {
+        /// The task's unit.
+        unit: String,
+    },
+    /// Take the lease back by restarting the gate: its task waits for one that waits for the lease.
+    Revoke {
+        /// The task's unit.
+        unit: String,
+    },
+}
+
+/// What a task holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// Shares by resource.
+    pub uses: Uses,
+    /// See [`Event::Adopt`].
+    pub presumed: bool,
+    /// Its gate is being restarted, with the place in the queue that it had.
+    pub revoked: Option<u64>,
+    /// Whether its task is known to have left PID 1's queue.
+    started: bool,
+    /// When it had asked.
+    asked: u64,
+}
+
+/// A task at its gate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Waiter {
+    /// The task's unit.
+    pub unit: String,
+    /// What it asks for.
+    pub claim: Claim,
+    /// When it began to wait, microseconds of `CLOCK_MONOTONIC`.
+    pub since: u64,
+    /// What stood before it when last looked at.
+    pub standing: Standing,
+    seq: u64,
+    looking: bool,
+}
+
+impl Waiter {
+    fn rank(&self) -> (i64, u64, u64) {
+        (-i64::from(self.claim.priority), self.since, self.seq)
+    }
+}
+
+/// The state. See the module's documentation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Arbiter {
+    capacities: BTreeMap<String, u32>,
+    leases: BTreeMap<String, Lease>,
+    /// Always sorted by [`Waiter::rank`].
+    queue: Vec<Waiter>,
+    next_seq: u64,
+}
+
+impl Arbiter {
+    /// No leases, no waiters.
+    pub fn new(capacities: BTreeMap<String, u32>) -> Self {
+        Self {
+            capacities,
+            ..Self::default()
+        }
+    }
+
+    /// The next state, and what is to be done. Events about unknown units are no error: the world moves on
+    /// while an event is under way.
+    pub fn handle(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Request {
+                unit,
+                claim,
+                since,
+                standing,
+            } => self.request(unit, claim, since, standing, &mut actions),
+            Event::Cancelled { unit } => {
+                self.forget_waiter(&unit);
+                self.settle(None, &mut actions);
+            }
+            Event::Looked { unit, standing } => {
+                if let Some(waiter) = self.queue.iter_mut().find(|w| w.unit == unit) {
+                    waiter.standing = standing;
+                    waiter.looking = false;
+                    self.settle(Some(&unit), &mut actions);
+                }
+            }
+            Event::LookedBehindLease { unit, behind } => {
+                self.looked_behind_lease(&unit, &behind, &mut actions);
+            }
+            Event::JobGone { unit } => {
+                for waiter in &mut self.queue {
+                    if waiter.standing.is_behind(&unit) {
+                        waiter.standing = Standing::Unknown;
+                    }
+                }
+                self.settle(None, &mut actions);
+            }
+            Event::Adopt {
+                unit,
+                uses,
+                since,
+                presumed,
+            } => self.adopt(unit, uses, since, presumed),
+            Event::Released { unit } => {
+                self.leases.remove(&unit);
+                self.settle(None, &mut actions);
+            }
+            Event::Policy { capacities, claims } => {
+                self.new_policy(capacities, &claims);
+                self.settle(None, &mut actions);
+            }
+            Event::Tick { now } => self.give_up_overdue(now, &mut actions),
+            Event::Sweep => self.sweep(&mut actions),
+        }
+        actions
+    }
+
+    /// All leases, by unit.
+    pub fn leases(&self) -> &BTreeMap<String, Lease> {
+        &self.leases
+    }
+
+    /// All waiters, in the order in which they are served.
+    pub fn queue(&self) -> &[Waiter] {
+        &self.queue
+    }
+
+    /// Capacities, by resource.
+    pub fn capacities(&self) -> &BTreeMap<String, u32> {
+        &self.capacities
+    }
+
+    /// When the next waiter's patience ends: the time for the next [`Event::Tick`], microseconds of `CLOCK_MONOTONIC`.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.queue.iter().filter_map(|w| w.claim.deadline).min()
+    }
+
+    fn request(
+        &mut self,
+        unit: String,
+        claim: Claim,
+        since: u64,
+        standing: Standing,
+        actions: &mut Vec<Action>,
+    ) {
+        self.forget_waiter(&unit);
+        let mut since = since;
+        match self.leases.get(&unit) {
+            // It hadn't been granted after all.
+            Some(lease) if lease.presumed => {
+                self.leases.remove(&unit);
+            }
+            Some(Lease {
+                revoked: Some(place),
+                ..
+            }) => {
+                since = since.min(*place);
+                self.leases.remove(&unit);
+            }
+            // The gate starts anew while what an earlier run left behind still holds the resources: they
+            // are this task's already. Waiting for itself would never end.
+            Some(_) => {
+                actions.push(Action::Grant { unit });
+                return;
+            }
+            None => {}
+        }
+        let waiter = Waiter {
+            unit: unit.clone(),
+            claim,
+            since,
+            standing,
+            seq: self.next_seq,
+            looking: false,
+        };
+        self.next_seq += 1;
+        let at = self.queue.partition_point(|w| w.rank() <= waiter.rank());
+        self.queue.insert(at, waiter);
+        self.settle(Some(&unit), actions);
+        self.look_at_what_blocks(&unit, actions);
+    }
+
+    /// A newcomer that doesn't get in may be the very task for which a lease, or an older waiter that
+    /// reserves, has to wait: PID 1 knows.
+    fn look_at_what_blocks(&mut self, unit: &str, actions: &mut Vec<Action>) {
+        let Some(newcomer) = self.queue.iter().find(|w| w.unit == unit) else {
+            return;
+        };
+        let (uses, rank) = (newcomer.claim.uses.clone(), newcomer.rank());
+        for (holder, lease) in &self.leases {
+            if !lease.started && lease.revoked.is_none() && claim::overlap(&lease.uses, &uses) {
+                actions.push(Action::LookBehindLease {
+                    unit: holder.clone(),
+                });
+            }
+        }
+        if !Ledger::of(&self.capacities, &self.leases).fits(&uses) {
+            return;
+        }
+        let reserving = self.queue.iter_mut().find(|w| {
+            w.rank() < rank && w.standing.reserves() && claim::overlap(&w.claim.uses, &uses)
+        });
+        if let Some(older) = reserving.filter(|w| !w.looking) {
+            older.looking = true;
+            actions.push(Action::Look {
+                unit: older.unit.clone(),
+            });
+        }
+    }
+
+    /// Grants, in order, all that can be granted. `fresh` has just been looked at; any other is looked at first.
+    fn settle(&mut self, fresh: Option<&str>, actions: &mut Vec<Action>) {
+        let mut ledger = Ledger::of(&self.capacities, &self.leases);
+        let mut granted = Vec::new();
+        let mut refused = Vec::new();
+        for waiter in &mut self.queue {
+            let is_fresh = fresh == Some(waiter.unit.as_str());
+            if matches!(waiter.standing, Standing::Behind(_)) {
+                continue;
+            }
+            let fits = ledger.fits(&waiter.claim.uses);
+            if fits && is_fresh && waiter.standing != Standing::Unknown {
+                ledger.take(&waiter.claim.uses);
+                granted.push(waiter.unit.clone());
+            } else if !fits && is_fresh && waiter.claim.refuse_if_busy.is_some() {
+                refused.push(waiter.unit.clone());
+            } else {
+                if fits && !waiter.looking {
+                    waiter.looking = true;
+                    actions.push(Action::Look {
+                        unit: waiter.unit.clone(),
+                    });
+                }
+                // While it is being looked at, nobody may slip in before it.
+                if waiter.standing.reserves() || waiter.looking {
+                    ledger.take(&waiter.claim.uses);
+                }
+            }
+        }
+        for unit in granted {
+            self.grant(unit, actions);
+        }
+        for unit in refused {
+            let waiter = self.forget_waiter(&unit);
+            if let Some(why) = waiter.and_then(|w| w.claim.refuse_if_busy) {
+                actions.push(Action::Refuse { unit, why });
+            }
+        }
+    }
+
+    fn grant(&mut self, unit: String, actions: &mut Vec<Action>) {
+        let Some(waiter) = self.forget_waiter(&unit) else {
+            return;
+        };
+        let lease = Lease {
+            uses: waiter.claim.uses,
+            presumed: false,
+            revoked: None,
+            started: waiter.standing == Standing::Jobless,
+            asked: waiter.since,
+        };
+        self.leases.insert(unit.clone(), lease);
+        actions.push(Action::Grant { unit });
+    }
+
+    fn looked_behind_lease(&mut self, unit: &str, behind: &[String], actions: &mut Vec<Action>) {
+        let Some(lease) = self.leases.get_mut(unit) else {
+            return;
+        };
+        if behind.is_empty() {
+            lease.started = true;
+            return;
+        }
+        let uses = lease.uses.clone();
+        let waits_for_it = self.queue.iter().any(|w| {
+            behind.contains(&w.unit) && w.unit != unit && claim::overlap(&w.claim.uses, &uses)
+        });
+        if waits_for_it && lease.revoked.is_none() {
+            lease.revoked = Some(lease.asked);
+            actions.push(Action::Revoke {
+                unit: unit.to_owned(),
+            });
+        }
+    }
+
+    fn adopt(&mut self, unit: String, uses: Uses, since: u64, presumed: bool) {
+        if presumed && (self.leases.contains_key(&unit) || self.is_waiting(&unit)) {
+            return;
+        }
+        self.forget_waiter(&unit);
+        let lease = Lease {
+            uses,
+            presumed,
+            revoked: None,
+            started: !presumed,
+            asked: since,
+        };
+        self.leases.insert(unit, lease);
+    }
+
+    fn new_policy(&mut self, capacities: BTreeMap<String, u32>, claims: &BTreeMap<String, Claim>) {
+        self.capacities = capacities;
+        for (unit, lease) in &mut self.leases {
+            // What runs goes on using what it had, and others expect it to hold what the policy says now.
+            for (resource, weight) in claims.get(unit).iter().flat_map(|claim| &claim.uses) {
+                let held = lease.uses.entry(resource.clone()).or_default();
+                *held = (*held).max(*weight);
+            }
+        }
+        for waiter in &mut self.queue {
+            // A waiter that lost its policy has nothing to wait for.
+            waiter.claim = claims.get(&waiter.unit).cloned().unwrap_or_default();
+        }
+        self.queue.sort_by_key(Waiter::rank);
+    }
+
+    fn give_up_overdue(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let overdue: Vec<String> = self
+            .queue
+            .iter()
+            .filter(|w| w.claim.deadline.is_some_and(|deadline| deadline <= now))
+            .map(|w| w.unit.clone())
+            .collect();
+        if overdue.is_empty() {
+            return;
+        }
+        for unit in overdue {
+            if let Some(waiter) = self.forget_waiter(&unit) {
+                let why = waiter.claim.at_deadline;
+                actions.push(Action::Refuse { unit, why });
+            }
+        }
+        self.settle(None, actions);
+    }
+
+    fn sweep(&mut self, actions: &mut Vec<Action>) {
+        /// Enough to get around a long queue in time without a burst of calls to PID 1.
+        const AT_ONCE: usize = 32;
+        let stale = self.queue.iter_mut().filter(|w| !w.looking);
+        for waiter in stale.take(AT_ONCE) {
+            waiter.looking = true;
+            actions.push(Action::Look {
+                unit: waiter.unit.clone(),
+            });
+        }
+        for (unit, lease) in &self.leases {
+            if !lease.started && !lease.presumed && lease.revoked.is_none() {
+                actions.push(Action::LookBehindLease { unit: unit.clone() });
+            }
+        }
+    }
+
+    fn is_waiting(&self, unit: &str) -> bool {
+        self.queue.iter().any(|w| w.unit == unit)
+    }
+
+    fn forget_waiter(&mut self, unit: &str) -> Option<Waiter> {
+        let at = self.queue.iter().position(|w| w.unit == unit)?;
+        Some(self.queue.remove(at))
+    }
+}

@@ -1,0 +1,155 @@
+//! `org.interlock.Interlock1.Manager`; its reference is packaging/dbus/org.interlock.Interlock1.Manager.xml.
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use zbus::OwnedObjectPath;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, interface};
+
+use super::{authority, task_path};
+use crate::daemon::engine::{PolicyView, TaskView};
+use crate::daemon::{Input, Query};
+
+/// Errors of our own.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.interlock.Interlock1.Error")]
+pub enum Error {
+    /// The bus's, and standard ones.
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    /// Neither a task of the policy nor a unit of one.
+    NoSuchTask(String),
+    /// interlockd is ending.
+    Stopping(String),
+}
+
+impl From<zbus::fdo::Error> for Error {
+    fn from(error: zbus::fdo::Error) -> Self {
+        Self::ZBus(zbus::Error::FDO(Box::new(error)))
+    }
+}
+
+/// The root object.
+pub struct Manager {
+    inputs: UnboundedSender<Input>,
+}
+
+/// name, unit, state, detail, since, path
+type TaskRow = (String, String, String, String, u64, OwnedObjectPath);
+/// position, task, unit, resources, reason, since
+type QueueRow = (u32, String, String, Vec<String>, String, u64);
+
+impl Manager {
+    /// Answers come from the engine.
+    pub fn new(inputs: UnboundedSender<Input>) -> Self {
+        Self { inputs }
+    }
+
+    async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Error> {
+        ask(&self.inputs, query).await
+    }
+
+    async fn policy(&self) -> PolicyView {
+        let unknown = PolicyView {
+            state: "unknown".to_owned(),
+            errors: Vec::new(),
+        };
+        self.ask(Query::Policy).await.unwrap_or(unknown)
+    }
+}
+
+/// Asks the engine.
+pub async fn ask<T>(
+    inputs: &UnboundedSender<Input>,
+    query: impl FnOnce(oneshot::Sender<T>) -> Query,
+) -> Result<T, Error> {
+    let stopping = || Error::Stopping("interlockd is stopping".to_owned());
+    let (to, answer) = oneshot::channel();
+    inputs
+        .send(Input::Query(query(to)))
+        .map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+fn no_such_task(name: &str) -> Error {
+    Error::NoSuchTask(format!(
+        "{name:?} is neither a task of the policy nor the unit of one; see \"interlockctl status\""
+    ))
+}
+
+#[interface(name = "org.interlock.Interlock1.Manager")]
+impl Manager {
+    async fn list_tasks(&self) -> Result<Vec<TaskRow>, Error> {
+        let views = self.ask(Query::Tasks).await?;
+        views.into_iter().map(row).collect()
+    }
+
+    async fn get_task(&self, task: String) -> Result<OwnedObjectPath, Error> {
+        let view = self.ask(|to| Query::Task(task.clone(), to)).await?;
+        let view = view.ok_or_else(|| no_such_task(&task))?;
+        path(&view.unit)
+    }
+
+    async fn get_queue(&self) -> Result<Vec<QueueRow>, Error> {
+        let queue = self.ask(Query::Queue).await?.into_iter();
+        let row = |w: crate::daemon::engine::QueueView| {
+            (w.position, w.task, w.unit, w.resources, w.reason, w.since)
+        };
+        Ok(queue.map(row).collect())
+    }
+
+    async fn explain(&self, task: String) -> Result<String, Error> {
+        let text = self.ask(|to| Query::Explain(task.clone(), to)).await?;
+        text.ok_or_else(|| no_such_task(&task))
+    }
+
+    async fn reload(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(String, Vec<String>), Error> {
+        authority::check(connection, &header, authority::MANAGE).await?;
+        let policy = self.ask(Query::Reload).await?;
+        Ok((policy.state, policy.errors))
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    async fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    #[zbus(property)]
+    async fn policy_state(&self) -> String {
+        self.policy().await.state
+    }
+
+    #[zbus(property)]
+    async fn policy_errors(&self) -> Vec<String> {
+        self.policy().await.errors
+    }
+
+    #[zbus(signal)]
+    async fn task_skipped(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+        reason: &str,
+    ) -> zbus::Result<()>;
+}
+
+fn row(view: TaskView) -> Result<TaskRow, Error> {
+    let path = path(&view.unit)?;
+    Ok((
+        view.name,
+        view.unit,
+        view.state,
+        view.detail,
+        view.since,
+        path,
+    ))
+}
+
+fn path(unit: &str) -> Result<OwnedObjectPath, Error> {
+    OwnedObjectPath::try_from(task_path(unit)).map_err(|error| Error::ZBus(error.into()))
+}

@@ -1,0 +1,168 @@
+//! interlockd on the system bus: PID 1's signals in, the D-Bus interface out, and back again after the bus
+//! was away.
+
+mod authority;
+mod manager;
+mod task;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
+use zbus::Connection;
+use zbus::connection::Builder;
+use zbus::object_server::InterfaceRef;
+
+use crate::daemon::{Input, Notice};
+use crate::pid1::signals::{self, Signal};
+use crate::pid1::{self, Pid1};
+use manager::{Manager, ManagerSignals};
+use task::Task;
+
+/// Bus name.
+pub const NAME: &str = "org.interlock.Interlock1";
+/// Root object.
+pub const ROOT: &str = "/org/interlock/Interlock1";
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The object of a task's unit.
+pub fn task_path(unit: &str) -> String {
+    format!("{ROOT}/task/{}", pid1::bus_label(unit))
+}
+
+/// Connects to the system bus, serves, and connects again whenever the connection is lost.
+pub async fn keep_connected(
+    inputs: UnboundedSender<Input>,
+    mut notices: UnboundedReceiver<Notice>,
+) {
+    let mut pause = FIRST_PAUSE;
+    let mut units = BTreeSet::new();
+    loop {
+        match Served::connect(&inputs).await {
+            Ok(mut served) => {
+                pause = FIRST_PAUSE;
+                served.offer(&units).await;
+                served.serve(&mut notices, &mut units).await;
+                tracing::warn!("lost the connection to the system bus");
+                let _ = inputs.send(Input::Bus(None));
+            }
+            Err(error) => tracing::warn!(%error, "cannot connect to the system bus; trying again"),
+        }
+        if inputs.is_closed() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One connection, as long as it lasts.
+struct Served {
+    connection: Connection,
+    inputs: UnboundedSender<Input>,
+    offered: BTreeSet<String>,
+    /// The tasks that hand on signals; one of them ends when the connection is lost.
+    readers: JoinSet<()>,
+}
+
+impl Served {
+    async fn connect(inputs: &UnboundedSender<Input>) -> zbus::Result<Self> {
+        let connection = Builder::system()
+            .method_timeout(pid1::CALL_TIMEOUT)
+            .serve_at(ROOT, Manager::new(inputs.clone()))
+            .serve_at(ROOT, zbus::fdo::ObjectManager)
+            .build()
+            .await?;
+        let mut readers = JoinSet::new();
+        for stream in signals::subscribe(&connection).await? {
+            let inputs = inputs.clone();
+            readers.spawn(signals::forward(stream, move |signal: Signal| {
+                inputs.send(Input::Signal(signal)).is_ok()
+            }));
+        }
+        let pid1 = Pid1::new(&connection).await?;
+        let _ = inputs.send(Input::Bus(Some(pid1)));
+        // Last, so that whoever activated us by name finds everything in place.
+        connection.request_name(NAME).await?;
+        Ok(Self {
+            connection,
+            inputs: inputs.clone(),
+            offered: BTreeSet::new(),
+            readers,
+        })
+    }
+
+    /// Hands on the engine's notices until the connection is lost.
+    async fn serve(
+        &mut self,
+        notices: &mut UnboundedReceiver<Notice>,
+        units: &mut BTreeSet<String>,
+    ) {
+        loop {
+            let notice = tokio::select! {
+                notice = notices.recv() => notice,
+                _ = self.readers.join_next() => return,
+            };
+            let Some(notice) = notice else {
+                return;
+            };
+            match notice {
+                Notice::Policy(now) => {
+                    *units = now.into_iter().collect();
+                    self.offer(units).await;
+                    if let Ok(manager) = self.manager().await {
+                        let context = manager.signal_emitter();
+                        let manager = manager.get().await;
+                        let _ = manager.policy_state_changed(context).await;
+                        let _ = manager.policy_errors_changed(context).await;
+                    }
+                }
+                Notice::Changed(unit) => self.changed(&unit).await,
+                Notice::Skipped { task, unit, reason } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager.task_skipped(&task, &unit, &reason).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn manager(&self) -> zbus::Result<InterfaceRef<Manager>> {
+        self.connection.object_server().interface(ROOT).await
+    }
+
+    /// Objects for exactly these units.
+    async fn offer(&mut self, units: &BTreeSet<String>) {
+        let server = self.connection.object_server();
+        for unit in self.offered.difference(units) {
+            let _ = server.remove::<Task, _>(task_path(unit)).await;
+        }
+        for unit in units.difference(&self.offered) {
+            let task = Task::new(unit.clone(), self.inputs.clone());
+            if let Err(error) = server.at(task_path(unit), task).await {
+                tracing::warn!(unit, %error, "cannot offer a task on the bus");
+            }
+        }
+        self.offered.clone_from(units);
+    }
+
+    /// An instance of a template has an object from its first sign of life on.
+    async fn changed(&mut self, unit: &str) {
+        let server = self.connection.object_server();
+        let path = task_path(unit);
+        if self.offered.insert(unit.to_owned()) {
+            let task = Task::new(unit.to_owned(), self.inputs.clone());
+            let _ = server.at(path.as_str(), task).await;
+        }
+        if let Ok(task) = server.interface::<_, Task>(path).await {
+            let context = task.signal_emitter();
+            let task = task.get().await;
+            let _ = task.state_changed(context).await;
+            let _ = task.detail_changed(context).await;
+            let _ = task.since_changed(context).await;
+        }
+    }
+}

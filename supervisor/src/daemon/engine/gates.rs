@@ -1,0 +1,328 @@
+//! Gates come, wait, are opened or refused, and go.
+
+use interlock_generator::names;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::time::{Duration, Instant};
+
+use super::super::{Notice, words};
+use super::{Engine, Gate, Record};
+use crate::arbiter::{Event, Refusal, Standing};
+use crate::gate::protocol::Verdict;
+use crate::journal::message;
+use crate::pid1::UnitState;
+use crate::{cgroup, clock};
+
+/// How long after its gate was lost a task's failed start is taken to be due to that.
+const LOST_MEMORY: Duration = Duration::from_secs(10);
+
+impl Engine {
+    pub(super) async fn hello(&mut self, unit: String, connection: u64, writer: OwnedWriteHalf) {
+        let gate = Gate {
+            connection,
+            writer,
+            status: String::new(),
+        };
+        self.gates.insert(unit.clone(), gate);
+        self.tell(&unit, &Verdict::Queued);
+        self.orphans.remove(&unit);
+        let Some((state, standing)) = self.state_and_standing(&unit).await else {
+            // Without PID 1 nothing can be said about it: it waits, and is looked at when PID 1 answers.
+            self.request(unit, Standing::Unknown, None).await;
+            return;
+        };
+        if state.is_running() {
+            // It ran before it came under policy: there is nothing to hold back any more.
+            self.adopt_running(&unit);
+            self.open(&unit);
+            return;
+        }
+        if self.arbiter.leases().contains_key(&unit) && !self.is_populated(&unit).await {
+            // The gate's old lease ended so quickly that its end wasn't seen.
+            self.release(&unit);
+        }
+        self.request(unit, standing, Some(state)).await;
+    }
+
+    async fn request(&mut self, unit: String, standing: Standing, state: Option<UnitState>) {
+        let known = self.records.get(&unit).map(|record| record.asked);
+        let since = self.waiting_since(&unit).await;
+        let claim = self.claim_of(&unit, since, state.as_ref()).await;
+        let waited = clock::monotonic().saturating_sub(since);
+        let asked = known.filter(|asked| *asked > 0);
+        let record = Record {
+            asked: asked.unwrap_or_else(|| clock::realtime().saturating_sub(waited)),
+            granted: 0,
+        };
+        self.records.insert(unit.clone(), record);
+        self.feed(Event::Request {
+            unit: unit.clone(),
+            claim,
+            since,
+            standing,
+        });
+        self.notify(Notice::Changed(unit));
+    }
+
+    /// When the gate began to wait, microseconds of `CLOCK_MONOTONIC`. PID 1 knows it also for gates that
+    /// waited before interlockd started.
+    async fn waiting_since(&self, unit: &str) -> u64 {
+        let now = clock::monotonic();
+        let presumed = self.arbiter.leases().get(unit).is_some_and(|l| l.presumed);
+        match &self.pid1 {
+            Some(pid1) if presumed => match pid1.left_inactive_at(&names::gate_of(unit)).await {
+                Ok(since) if since > 0 => since,
+                _ => now,
+            },
+            _ => now,
+        }
+    }
+
+    pub(super) async fn state_and_standing(&self, unit: &str) -> Option<(UnitState, Standing)> {
+        let pid1 = self.pid1.as_ref()?;
+        let states = pid1.states(vec![unit.to_owned()]).await.ok()?;
+        let state = states.into_values().next()?;
+        let standing = pid1.standing(&state).await.ok()?;
+        Some((state, standing))
+    }
+
+    pub(super) fn closed(&mut self, unit: String, connection: u64) {
+        let current = self.gates.get(&unit);
+        if current.is_none_or(|gate| gate.connection != connection) {
+            return;
+        }
+        self.gates.remove(&unit);
+        if self.arbiter.queue().iter().any(|w| w.unit == unit) {
+            self.remember_lost_gate(&unit);
+            self.records.remove(&unit);
+            self.feed(Event::Cancelled { unit: unit.clone() });
+            self.notify(Notice::Changed(unit.clone()));
+        }
+        // Opened or not: PID 1 has the truth about it.
+        self.dirty.insert(unit);
+    }
+
+    /// The arbiter's grant.
+    pub(super) fn grant(&mut self, unit: &str) {
+        let now = clock::realtime();
+        let record = self.records.entry(unit.to_owned()).or_default();
+        let waited = now.saturating_sub(record.asked);
+        record.granted = now;
+        let resources = self
+            .arbiter
+            .leases()
+            .get(unit)
+            .map(|l| words::names(l.uses.keys()));
+        tracing::info!(
+            message_id = message::GRANTED,
+            task = self.policy.task_name(unit),
+            unit,
+            resource = resources.unwrap_or_default(),
+            waited_usec = waited,
+            "{unit} may start; it waited {} at its gate",
+            words::duration(waited),
+        );
+        self.open(unit);
+        self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    /// Tells the gate that it may open. If it can't be told, PID 1 says what became of it.
+    pub(super) fn open(&mut self, unit: &str) {
+        self.tell(unit, &Verdict::Go);
+        self.dirty.insert(unit.to_owned());
+    }
+
+    fn tell(&mut self, unit: &str, verdict: &Verdict) -> bool {
+        let line = verdict.to_line();
+        let told = |gate: &Gate| {
+            gate.writer
+                .try_write(line.as_bytes())
+                .is_ok_and(|n| n == line.len())
+        };
+        self.gates.get(unit).is_some_and(told)
+    }
+
+    /// The arbiter's refusal: the job goes first, so that nothing fails with the gate.
+    pub(super) async fn refuse(&mut self, unit: &str, why: Refusal) {
+        let view = self.refusal_reason(unit, why);
+        let task = self.policy.task_name(unit).to_owned();
+        if why != Refusal::Failed
+            && let Some(pid1) = &self.pid1
+            && let Ok(Some(job)) = pid1.job_of(unit).await
+            && let Err(error) = pid1.cancel_job(job).await
+        {
+            tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
+        }
+        self.tell(unit, &Verdict::Refuse(view.clone()));
+        self.refused.insert(unit.to_owned());
+        self.gates.remove(unit);
+        self.records.remove(unit);
+        self.history.skipped(&task, unit, &view, clock::realtime());
+        tracing::warn!(
+            message_id = message::REFUSED,
+            task,
+            unit,
+            "a start of {unit} was given up: {view}"
+        );
+        self.notify(Notice::Skipped {
+            task,
+            unit: unit.to_owned(),
+            reason: view,
+        });
+        self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    fn refusal_reason(&self, unit: &str, why: Refusal) -> String {
+        let task = self.policy.task_of(unit);
+        let busy = self.busy_with(unit);
+        match why {
+            Refusal::Skipped => format!("{busy}, and its policy says when-busy = \"skip\""),
+            Refusal::Failed => format!("{busy}, and its policy says when-busy = \"fail\""),
+            Refusal::WaitedTooLong => format!(
+                "it waited longer than max-wait = {}",
+                words::duration(task.and_then(|t| t.max_wait).map_or(0, words::usec))
+            ),
+            Refusal::WindowOver => {
+                let window = self.policy.limited_window_of(unit);
+                format!(
+                    "its window {} was over before it could start",
+                    window.map_or("", |w| w.0.as_str())
+                )
+            }
+        }
+    }
+
+    /// The arbiter takes back a lease whose task can't start before one that waits for it.
+    pub(super) async fn revoke(&mut self, unit: &str) {
+        tracing::warn!(
+            message_id = message::REVOKED,
+            task = self.policy.task_name(unit),
+            unit,
+            "the lease of {unit} is taken back: its start waits for a task that waits for this lease"
+        );
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1.restart(&names::gate_of(unit), "replace").await
+        {
+            tracing::warn!(unit, %error, "cannot restart the gate");
+        }
+        self.dirty.insert(unit.to_owned());
+    }
+
+    /// A job's end moves waiters on that stood behind it, and may be the end of a wait.
+    pub(super) async fn job_removed(&mut self, unit: &str, result: &str) {
+        if let Some(task_unit) = names::unit_of_gate(unit) {
+            if self.refused.remove(task_unit)
+                && let Some(pid1) = &self.pid1
+            {
+                // Usually collected already (CollectMode=); an error says just that.
+                let _ = pid1.reset_failed(unit).await;
+            }
+            if self.arbiter.leases().contains_key(task_unit) {
+                self.dirty.insert(task_unit.to_owned());
+            }
+        }
+        self.feed(Event::JobGone {
+            unit: unit.to_owned(),
+        });
+        if self.arbiter.leases().contains_key(unit) {
+            self.dirty.insert(unit.to_owned());
+        }
+        let waits = self.arbiter.queue().iter().any(|w| w.unit == unit);
+        if waits {
+            self.job_of_waiter_removed(unit).await;
+        }
+        self.rescue_start(unit, result).await;
+    }
+
+    /// The start that a gate waits for was cancelled or timed out: nobody needs its gate.
+    async fn job_of_waiter_removed(&mut self, unit: &str) {
+        let Some((_, Standing::Jobless)) = self.state_and_standing(unit).await else {
+            return;
+        };
+        self.tell(unit, &Verdict::Refuse("the start was cancelled".to_owned()));
+        // A start that comes just now finds a gate that ends: see rescue_start.
+        self.remember_lost_gate(unit);
+        self.refused.insert(unit.to_owned());
+        self.gates.remove(unit);
+        self.records.remove(unit);
+        self.feed(Event::Cancelled {
+            unit: unit.to_owned(),
+        });
+        self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    fn remember_lost_gate(&mut self, unit: &str) {
+        let now = Instant::now();
+        self.lost_gates.retain(|_, at| now - *at < LOST_MEMORY);
+        self.lost_gates.insert(unit.to_owned(), now);
+    }
+
+    /// A start that failed only because its gate's process was killed, or because its gate was just being
+    /// closed, is queued again: no run is lost by an accident of ours.
+    async fn rescue_start(&mut self, unit: &str, result: &str) {
+        let table = match result {
+            "dependency" => &mut self.lost_gates,
+            "assert" => &mut self.closing,
+            _ => return,
+        };
+        let Some(at) = table.remove(unit) else {
+            return;
+        };
+        if at.elapsed() > LOST_MEMORY || self.policy.task_of(unit).is_none() {
+            return;
+        }
+        tracing::warn!(
+            message_id = message::RESCUED,
+            task = self.policy.task_name(unit),
+            unit,
+            "the gate of {unit} ended while it waited; its start is queued again"
+        );
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1.start(unit, "fail").await
+        {
+            tracing::warn!(unit, %error, "cannot queue the start again");
+        }
+    }
+
+    /// Brings the status texts of waiting gates up to date, few at a time: each costs PID 1 a message.
+    pub(super) fn tell_waiters(&mut self) {
+        const AT_ONCE: usize = 32;
+        let mut news = Vec::new();
+        for waiter in self.arbiter.queue() {
+            if news.len() >= AT_ONCE {
+                break;
+            }
+            let Some(gate) = self.gates.get(&waiter.unit) else {
+                continue;
+            };
+            let text = self.waiting_line(&waiter.unit);
+            if gate.status != text {
+                news.push((waiter.unit.clone(), text));
+            }
+        }
+        for (unit, text) in news {
+            if self.tell(&unit, &Verdict::Status(text.clone()))
+                && let Some(gate) = self.gates.get_mut(&unit)
+            {
+                gate.status = text;
+            }
+        }
+    }
+
+    /// Whether processes are left in the task's cgroup. Unknown counts as yes.
+    pub(super) async fn is_populated(&self, unit: &str) -> bool {
+        let Some(pid1) = &self.pid1 else {
+            return true;
+        };
+        match pid1.control_group(unit).await {
+            Ok(None) => false,
+            Ok(Some(path)) => cgroup::is_populated(&path).unwrap_or(true),
+            // Units without processes, such as targets, have no such property.
+            Err(zbus::Error::MethodError(name, ..))
+                if name.as_str() == "org.freedesktop.DBus.Error.UnknownProperty" =>
+            {
+                false
+            }
+            Err(_) => true,
+        }
+    }
+}

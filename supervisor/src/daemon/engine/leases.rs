@@ -1,0 +1,296 @@
+//! How a lease stays true: it follows PID 1's unit states and the task's cgroup, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use interlock_generator::names;
+use tokio::time::{Duration, Instant};
+
+use super::super::{Notice, words};
+use super::{Engine, Record};
+use crate::arbiter::Event;
+use crate::journal::message;
+use crate::pid1::{Pid1, UnitState};
+use crate::{cgroup, clock};
+
+/// PID 1 usually stops an unneeded gate within a millisecond; after this it is taken to have given up.
+const ORPHAN_GRACE: Duration = Duration::from_millis(150);
+/// How often a cgroup is looked at that outlives its task, while the lease waits for it.
+const LEFTOVER_POLL: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Reads the state of one unit's gate and task again, and draws the consequences.
+    pub(super) async fn refresh(&mut self, unit: &str) {
+        let gate_name = names::gate_of(unit);
+        let Some(pid1) = self.pid1.clone() else {
+            return;
+        };
+        let names = vec![unit.to_owned(), gate_name.clone()];
+        let Ok(states) = pid1.states(names).await else {
+            // An error is not a state: look again.
+            self.look_later(unit, super::RETRY);
+            return;
+        };
+        let task = states.values().find(|s| s.name != gate_name);
+        match (task, states.get(&gate_name)) {
+            (Some(task), Some(gate)) => self.judge(unit, task, gate).await,
+            _ => self.look_later(unit, super::RETRY),
+        }
+    }
+
+    async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState) {
+        let holds = self.arbiter.leases().contains_key(unit);
+        match gate.active.as_str() {
+            "active" | "reloading" => self.judge_open_gate(unit, task, gate, holds).await,
+            "inactive" | "failed" => {
+                self.orphans.remove(unit);
+                if holds {
+                    self.release_if_empty(unit).await;
+                } else if task.is_running() && self.policy.is_gated(unit) {
+                    self.adopt_unguarded(unit).await;
+                }
+            }
+            // On its way up: the gate itself will come. On its way down: its job's end will be told.
+            _ => {}
+        }
+    }
+
+    async fn judge_open_gate(
+        &mut self,
+        unit: &str,
+        task: &UnitState,
+        gate: &UnitState,
+        holds: bool,
+    ) {
+        if task.has_exited() {
+            // RemainAfterExit=: it stays active for as long as it likes, and uses nothing any more.
+            if holds {
+                self.release(unit);
+            }
+            return;
+        }
+        let presumed = self.arbiter.leases().get(unit).is_some_and(|l| l.presumed);
+        if !holds || presumed {
+            self.adopt_running(unit);
+        }
+        let is_orphan = task.is_down() && task.job.is_none() && gate.job.is_none();
+        if !is_orphan {
+            self.orphans.remove(unit);
+            return;
+        }
+        let now = Instant::now();
+        let since = *self.orphans.entry(unit.to_owned()).or_insert(now);
+        if now - since < ORPHAN_GRACE {
+            self.look_later(unit, ORPHAN_GRACE);
+        } else {
+            self.close_orphan(unit).await;
+        }
+    }
+
+    /// PID 1 didn't stop a gate that nobody needs: its StopWhenUnneeded= is rate-limited, and a queued unit
+    /// that requires the task makes the stop "destructive".
+    async fn close_orphan(&mut self, unit: &str) {
+        self.orphans.remove(unit);
+        // First the lease file, so that a start in between meets a closed door and not an open one.
+        let lease = names::lease_file(unit);
+        if let Err(error) = std::fs::remove_file(&lease)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(unit, %error, "cannot remove {lease}");
+        }
+        let now = Instant::now();
+        self.closing.retain(|_, at| now - *at < ORPHAN_GRACE * 20);
+        self.closing.insert(unit.to_owned(), now);
+        tracing::debug!(unit, "closing a gate that PID 1 left open");
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1
+                .stop(&names::gate_of(unit), "ignore-dependencies")
+                .await
+        {
+            tracing::warn!(unit, %error, "cannot stop the gate");
+        }
+        self.look_later(unit, super::RETRY);
+    }
+
+    /// The gate is closed; what the task left behind may still use the resources.
+    async fn release_if_empty(&mut self, unit: &str) {
+        if self.is_populated(unit).await {
+            let first = !self.later.contains_key(unit);
+            if first {
+                tracing::debug!(
+                    unit,
+                    "its lease waits for the processes that it left behind"
+                );
+            }
+            self.look_later(unit, LEFTOVER_POLL);
+        } else {
+            self.release(unit);
+        }
+    }
+
+    /// The lease is over.
+    pub(super) fn release(&mut self, unit: &str) {
+        let record = self.records.remove(unit).unwrap_or_default();
+        let now = clock::realtime();
+        let held = now.saturating_sub(record.granted);
+        let task = self.policy.task_name(unit).to_owned();
+        if record.granted > 0 {
+            self.history
+                .ran(&task, unit, record.asked, record.granted, now);
+        }
+        tracing::debug!(
+            task,
+            unit,
+            "{unit} gave its lease back after {}",
+            words::duration(held)
+        );
+        self.feed(Event::Released {
+            unit: unit.to_owned(),
+        });
+        self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    /// A lease that exists although it wasn't granted here.
+    pub(super) fn adopt_running(&mut self, unit: &str) {
+        let uses = self.policy.uses_of(unit);
+        let now = clock::realtime();
+        let record = Record {
+            asked: now,
+            granted: now,
+        };
+        self.records
+            .entry(unit.to_owned())
+            .or_insert(record)
+            .granted = now;
+        self.feed(Event::Adopt {
+            unit: unit.to_owned(),
+            uses,
+            since: clock::monotonic(),
+            presumed: false,
+        });
+        self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    /// A task that runs though it has no gate: it ran before it came under policy. The lease counts from
+    /// now; starting the gate doesn't touch the task.
+    async fn adopt_unguarded(&mut self, unit: &str) {
+        tracing::info!(
+            message_id = message::ADOPTED,
+            task = self.policy.task_name(unit),
+            unit,
+            "{unit} ran before it came under policy; its lease counts from now"
+        );
+        self.adopt_running(unit);
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1.start(&names::gate_of(unit), "fail").await
+        {
+            tracing::warn!(unit, %error, "cannot start the gate of a running task");
+        }
+        self.look_later(unit, super::SWEEP);
+    }
+
+    fn look_later(&mut self, unit: &str, after: Duration) {
+        self.later.insert(unit.to_owned(), Instant::now() + after);
+    }
+
+    /// At start, and whenever the bus comes back: who holds and who waits, from PID 1 alone.
+    pub(super) async fn rebuild(&mut self) {
+        let Some(pid1) = self.pid1.clone() else {
+            return;
+        };
+        let Some(found) = self.survey(&pid1).await else {
+            return;
+        };
+        for (unit, (_, gate)) in &found {
+            let is_known = self.gates.contains_key(unit)
+                || self.arbiter.leases().contains_key(unit)
+                || gate.as_ref().is_none_or(|g| g.active != "activating");
+            if is_known {
+                continue;
+            }
+            // It may have been told to go a moment ago.
+            let since = pid1.left_inactive_at(&names::gate_of(unit)).await;
+            self.feed(Event::Adopt {
+                unit: unit.clone(),
+                uses: self.policy.uses_of(unit),
+                since: since.unwrap_or_else(|_| clock::monotonic()),
+                presumed: true,
+            });
+        }
+        self.adopt_leftovers(&pid1, &found).await;
+        self.dirty.extend(found.into_keys());
+        self.dirty.extend(self.arbiter.leases().keys().cloned());
+        self.feed(Event::Sweep);
+    }
+
+    /// Tasks that are down, but left processes behind: their lease isn't over.
+    async fn adopt_leftovers(&mut self, pid1: &Pid1, found: &Survey) {
+        for (unit, (task, gate)) in found {
+            let gate_down = gate.as_ref().is_none_or(UnitState::is_down);
+            let task_down = task.as_ref().is_some_and(UnitState::is_down);
+            if !(gate_down && task_down) || self.arbiter.leases().contains_key(unit) {
+                continue;
+            }
+            if let Ok(Some(path)) = pid1.control_group(unit).await
+                && cgroup::is_populated(&path).unwrap_or(false)
+            {
+                self.adopt_running(unit);
+            }
+        }
+    }
+
+    /// Everything again, slowly: what signals lost.
+    pub(super) async fn sweep(&mut self) {
+        let Some(pid1) = self.pid1.clone() else {
+            return;
+        };
+        if let Some(found) = self.survey(&pid1).await {
+            let news = found.into_iter().filter(|(unit, (task, gate))| {
+                let holds = self.arbiter.leases().contains_key(unit);
+                let gate_open = gate.as_ref().is_some_and(|g| g.active == "active");
+                let works = task.as_ref().is_some_and(UnitState::is_running);
+                let gate_down = gate.as_ref().is_none_or(UnitState::is_down);
+                (holds && !(gate_open && works)) || (!holds && (gate_open || works && gate_down))
+            });
+            let news: Vec<String> = news.map(|(unit, _)| unit).collect();
+            self.dirty.extend(news);
+            self.dirty.extend(self.arbiter.leases().keys().cloned());
+        }
+        self.feed(Event::Sweep);
+    }
+
+    /// Every gate and every gated task that PID 1 has loaded.
+    async fn survey(&self, pid1: &Pid1) -> Option<Survey> {
+        let mut patterns = vec![names::gate_of("*")];
+        patterns.extend(self.policy.patterns());
+        patterns.extend(
+            self.arbiter
+                .leases()
+                .keys()
+                .map(|unit| escape_pattern(unit)),
+        );
+        let states = pid1.matching(patterns).await.ok()?;
+        let mut units: BTreeSet<&str> = BTreeSet::new();
+        for name in states.keys() {
+            match names::unit_of_gate(name) {
+                Some(unit) => units.insert(unit),
+                None => self.policy.is_gated(name) && units.insert(name),
+            };
+        }
+        let found = units.into_iter().map(|unit| {
+            let pair = (
+                states.get(unit).cloned(),
+                states.get(&names::gate_of(unit)).cloned(),
+            );
+            (unit.to_owned(), pair)
+        });
+        Some(found.collect())
+    }
+}
+
+/// Task and gate of each unit, as far as they are loaded.
+type Survey = BTreeMap<String, (Option<UnitState>, Option<UnitState>)>;
+
+/// A unit name as an fnmatch(3) pattern that matches just it.
+pub fn escape_pattern(unit: &str) -> String {
+    unit.replace('\\', "\\\\").replace('[', "\\[")
+}

@@ -1,0 +1,332 @@
+//! The engine: one input after the other, the arbiter's actions carried out before the next.
+
+mod gates;
+mod leases;
+mod policy;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use interlock_generator::names;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+pub use policy::PolicyView;
+pub use views::{QueueView, TaskView};
+
+use super::{Input, Notice, Paths, Pulse, Query};
+use crate::arbiter::{Action, Arbiter, Event};
+use crate::clock;
+use crate::history::History;
+use crate::pid1::signals::Signal;
+use crate::pid1::{self, Pid1};
+use policy::Policy;
+
+/// How often all state is read again while anything holds or waits: catches what signals lost.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How soon a question to PID 1 is asked again that wasn't answered.
+const RETRY: Duration = Duration::from_millis(200);
+/// How often the waiting gates' status texts are brought up to date.
+const STATUS: Duration = Duration::from_millis(500);
+/// How long start-up waits for the bus before it says that it is ready: gates are heard without it.
+const BUS_AT_START: Duration = Duration::from_secs(5);
+/// Inputs taken in one go, so that many signals about one unit cost one look at it.
+const BATCH: usize = 256;
+
+/// A gate's connection.
+#[derive(Debug)]
+struct Gate {
+    connection: u64,
+    writer: OwnedWriteHalf,
+    status: String,
+}
+
+/// What the engine knows of a unit beyond the arbiter.
+#[derive(Debug, Clone, Default)]
+struct Record {
+    /// When its gate asked, microseconds of `CLOCK_REALTIME`.
+    asked: u64,
+    /// When its lease was granted or found, microseconds of `CLOCK_REALTIME`.
+    granted: u64,
+}
+
+/// See the module's documentation.
+pub struct Engine {
+    paths: Paths,
+    policy: Policy,
+    arbiter: Arbiter,
+    pid1: Option<Pid1>,
+    gates: BTreeMap<String, Gate>,
+    records: BTreeMap<String, Record>,
+    history: History,
+    notices: UnboundedSender<Notice>,
+    pulse: Pulse,
+    actions: VecDeque<Action>,
+    /// Units whose lease is to be looked at again.
+    dirty: BTreeSet<String>,
+    /// Units to be looked at again at a time.
+    later: BTreeMap<String, Instant>,
+    /// Questions to PID 1 that were not answered.
+    unanswered: Vec<Action>,
+    /// Gates that ended while they waited, with when: their tasks' starts are not to be lost.
+    lost_gates: BTreeMap<String, Instant>,
+    /// Gates that the engine closes, since PID 1 didn't, with when it noticed.
+    orphans: BTreeMap<String, Instant>,
+    /// Tasks whose start may have met a gate that was being closed, with when.
+    closing: BTreeMap<String, Instant>,
+    /// Units whose gate was refused and is to be reset when it has failed.
+    refused: BTreeSet<String>,
+    windows: BTreeMap<String, policy::OpenWindow>,
+}
+
+impl Engine {
+    /// Reads the policy; nothing is known yet of leases.
+    pub fn new(
+        paths: Paths,
+        history: History,
+        notices: UnboundedSender<Notice>,
+        pulse: Pulse,
+    ) -> Self {
+        let policy = Policy::load(&paths.root);
+        policy.log();
+        Self {
+            arbiter: Arbiter::new(policy.capacities()),
+            paths,
+            policy,
+            pid1: None,
+            gates: BTreeMap::new(),
+            records: BTreeMap::new(),
+            history,
+            notices,
+            pulse,
+            actions: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            later: BTreeMap::new(),
+            unanswered: Vec::new(),
+            lost_gates: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            windows: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until all senders are gone.
+    pub async fn run(mut self, mut inputs: UnboundedReceiver<Input>) {
+        self.notify(Notice::Policy(self.policy.units()));
+        // Hear of the bus first: who holds what must be known before anything is granted.
+        let limit = Instant::now() + BUS_AT_START;
+        let mut early = Vec::new();
+        while self.pid1.is_none() {
+            match timeout_at(limit, inputs.recv()).await {
+                Ok(Some(Input::Bus(pid1))) => self.handle(Input::Bus(pid1)).await,
+                Ok(Some(input)) => early.push(input),
+                Ok(None) => return,
+                Err(_) => break,
+            }
+        }
+        super::ready();
+        for input in early {
+            self.handle(input).await;
+        }
+        self.work_off().await;
+        let mut sweep = Instant::now() + SWEEP;
+        let mut status = Instant::now() + STATUS;
+        loop {
+            self.pulse.rest();
+            let wake = self.next_wake(sweep, status);
+            let input = tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => Some(input),
+                    None => return,
+                },
+                () = sleep_until(wake) => None,
+            };
+            self.pulse.beat();
+            if let Some(input) = input {
+                self.handle(input).await;
+                for _ in 1..BATCH {
+                    let Ok(input) = inputs.try_recv() else { break };
+                    self.handle(input).await;
+                }
+            }
+            self.due().await;
+            self.work_off().await;
+            let now = Instant::now();
+            if now >= sweep {
+                if self.is_busy() {
+                    self.sweep().await;
+                    self.work_off().await;
+                }
+                sweep = Instant::now() + SWEEP;
+            }
+            if now >= status {
+                self.tell_waiters();
+                status = now + STATUS;
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !(self.arbiter.leases().is_empty()
+            && self.arbiter.queue().is_empty()
+            && self.gates.is_empty())
+    }
+
+    /// An idle daemon sleeps until something comes.
+    fn next_wake(&self, sweep: Instant, status: Instant) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        let mut wake = far;
+        if self.is_busy() {
+            wake = wake.min(sweep);
+        }
+        if !self.gates.is_empty() {
+            wake = wake.min(status);
+        }
+        if !self.unanswered.is_empty() {
+            wake = wake.min(Instant::now() + RETRY);
+        }
+        if let Some(deadline) = self.arbiter.next_deadline() {
+            let left = deadline.saturating_sub(clock::monotonic());
+            wake = wake.min(Instant::now() + Duration::from_micros(left));
+        }
+        self.later.values().fold(wake, |wake, at| wake.min(*at))
+    }
+
+    /// What the clock has made due.
+    async fn due(&mut self) {
+        let now = clock::monotonic();
+        if self.arbiter.next_deadline().is_some_and(|at| at <= now) {
+            self.feed(Event::Tick { now });
+        }
+        let instant = Instant::now();
+        let due: Vec<String> = self
+            .later
+            .iter()
+            .filter(|(_, at)| **at <= instant)
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in due {
+            self.later.remove(&unit);
+            self.dirty.insert(unit);
+        }
+        if self.pid1.is_some() {
+            self.actions.extend(self.unanswered.drain(..));
+        }
+    }
+
+    async fn handle(&mut self, input: Input) {
+        match input {
+            Input::Hello {
+                unit,
+                connection,
+                writer,
+            } => self.hello(unit, connection, writer).await,
+            Input::Closed { unit, connection } => self.closed(unit, connection),
+            Input::Signal(signal) => self.signal(signal).await,
+            Input::Bus(pid1) => {
+                self.pid1 = pid1;
+                if self.pid1.is_some() {
+                    self.rebuild().await;
+                }
+            }
+            Input::Query(query) => self.answer(query).await,
+        }
+        self.carry_out().await;
+    }
+
+    async fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::JobRemoved { unit, result } => self.job_removed(&unit, &result).await,
+            Signal::UnitChanged { path } => {
+                let leases = self.arbiter.leases().keys();
+                let changed = leases.filter(|unit| {
+                    pid1::unit_path(unit) == path || pid1::unit_path(&names::gate_of(unit)) == path
+                });
+                let changed: Vec<String> = changed.cloned().collect();
+                self.dirty.extend(changed);
+            }
+            Signal::Reloading(true) => {}
+            Signal::Reloading(false) => self.policy_may_have_changed().await,
+        }
+    }
+
+    /// Until nothing is left to do: looks at units, and acts.
+    async fn work_off(&mut self) {
+        self.carry_out().await;
+        while let Some(unit) = self.dirty.pop_first() {
+            self.pulse.beat();
+            self.refresh(&unit).await;
+            self.carry_out().await;
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let actions = self.arbiter.handle(event);
+        self.actions.extend(actions);
+    }
+
+    async fn carry_out(&mut self) {
+        while let Some(action) = self.actions.pop_front() {
+            self.pulse.beat();
+            match action {
+                Action::Grant { unit } => self.grant(&unit),
+                Action::Refuse { unit, why } => self.refuse(&unit, why).await,
+                Action::Look { unit } => self.look(unit).await,
+                Action::LookBehindLease { unit } => self.look_behind_lease(unit).await,
+                Action::Revoke { unit } => self.revoke(&unit).await,
+            }
+        }
+    }
+
+    async fn look(&mut self, unit: String) {
+        let answer = match &self.pid1 {
+            None => None,
+            Some(pid1) => match pid1.states(vec![unit.clone()]).await {
+                Ok(states) => match states.into_values().next() {
+                    Some(state) => pid1.standing(&state).await.ok(),
+                    None => None,
+                },
+                Err(_) => None,
+            },
+        };
+        match answer {
+            Some(standing) => self.feed(Event::Looked { unit, standing }),
+            // No answer says nothing about the unit.
+            None => self.unanswered.push(Action::Look { unit }),
+        }
+    }
+
+    async fn look_behind_lease(&mut self, unit: String) {
+        let answer = match &self.pid1 {
+            None => None,
+            Some(pid1) => pid1.all_behind(&unit).await.ok(),
+        };
+        match answer {
+            Some(behind) => self.feed(Event::LookedBehindLease { unit, behind }),
+            None => self.unanswered.push(Action::LookBehindLease { unit }),
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        // Only fails while interlockd ends.
+        let _ = self.notices.send(notice);
+    }
+
+    async fn answer(&mut self, query: Query) {
+        // Whoever asked may be gone: then nobody misses the answer.
+        match query {
+            Query::Tasks(to) => drop(to.send(self.task_views())),
+            Query::Task(name, to) => drop(to.send(self.task_view(&name))),
+            Query::Queue(to) => drop(to.send(self.queue_views())),
+            Query::Explain(name, to) => drop(to.send(self.explain(&name))),
+            Query::Policy(to) => drop(to.send(self.policy.view())),
+            Query::Reload(to) => {
+                self.reload().await;
+                drop(to.send(self.policy.view()));
+            }
+        }
+    }
+}

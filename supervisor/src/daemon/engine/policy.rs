@@ -1,0 +1,380 @@
+//! The policy as the engine uses it: claims, windows that are open, and what happens when it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use interlock_generator::names;
+use interlock_generator::plan::{Directory, Plan};
+use interlock_generator::policy::settings::{Settings, Task, WhenBusy};
+use interlock_generator::policy::{PolicyState, load};
+
+use super::super::{Notice, words};
+use super::{Engine, leases};
+use crate::arbiter::{Claim, Event, Refusal, Uses};
+use crate::clock;
+use crate::journal::message;
+use crate::pid1::{Pid1, UnitState};
+
+/// What is known of the policy, for D-Bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyView {
+    /// `good`, `last-good` or `partial`.
+    pub state: String,
+    /// One line per error.
+    pub errors: Vec<String>,
+}
+
+/// A window whose target's job is in PID 1's queue.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenWindow {
+    /// The target's job.
+    job: u32,
+    /// Since when, microseconds of `CLOCK_MONOTONIC`.
+    since: u64,
+}
+
+/// The policy in effect.
+#[derive(Debug)]
+pub struct Policy {
+    settings: Settings,
+    state: PolicyState,
+    diagnostics: Vec<String>,
+}
+
+impl Policy {
+    /// Reads it below `root`, by the same rules as the generator.
+    pub fn load(root: &Path) -> Self {
+        let loaded = load(root);
+        Self {
+            settings: loaded.settings,
+            state: loaded.state,
+            diagnostics: loaded.diagnostics.iter().map(|d| d.one_line()).collect(),
+        }
+    }
+
+    pub(super) fn log(&self) {
+        tracing::info!(
+            message_id = message::POLICY_READ,
+            "policy read: {} tasks, {} resources ({})",
+            self.settings.tasks().len(),
+            self.settings.resources().len(),
+            self.state
+        );
+        for diagnostic in &self.diagnostics {
+            tracing::error!(message_id = message::POLICY_ERROR, "{diagnostic}");
+        }
+    }
+
+    pub(super) fn view(&self) -> PolicyView {
+        PolicyView {
+            state: self.state.to_string(),
+            errors: self.diagnostics.clone(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn capacities(&self) -> BTreeMap<String, u32> {
+        let resources = self.settings.resources().iter();
+        resources
+            .map(|(name, r)| (name.clone(), r.capacity))
+            .collect()
+    }
+
+    pub(super) fn task_of(&self, unit: &str) -> Option<&Task> {
+        self.settings.task_of_unit(unit)
+    }
+
+    /// The policy's name for a unit's task; the unit itself if it has lost its policy.
+    pub(super) fn task_name<'a>(&'a self, unit: &'a str) -> &'a str {
+        self.task_of(unit).map_or(unit, |task| task.name.as_str())
+    }
+
+    pub(super) fn uses_of(&self, unit: &str) -> Uses {
+        self.task_of(unit)
+            .map(|task| task.uses.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn is_gated(&self, unit: &str) -> bool {
+        self.task_of(unit).is_some_and(|task| task.gated)
+    }
+
+    /// The units of all tasks; templates as they are.
+    pub(super) fn units(&self) -> Vec<String> {
+        self.settings
+            .tasks()
+            .values()
+            .map(|task| task.unit.clone())
+            .collect()
+    }
+
+    /// Patterns that match the units of all gated tasks and the instances of their templates.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        let gated = self.settings.tasks().values().filter(|task| task.gated);
+        let pattern = |task: &Task| {
+            let unit = leases::escape_pattern(&task.unit);
+            match task.is_template() {
+                true => unit.replacen('@', "@*", 1),
+                false => unit,
+            }
+        };
+        gated.map(pattern).collect()
+    }
+
+    /// The window with a `max-duration` that starts this unit, if there is one.
+    pub(super) fn limited_window_of(&self, unit: &str) -> Option<(&String, Duration)> {
+        let task = self.task_of(unit)?;
+        let mut windows = self.settings.windows().iter();
+        windows.find_map(|(name, window)| {
+            let limit = window.max_duration?;
+            window.order.contains(&task.name).then_some((name, limit))
+        })
+    }
+
+    /// The timers that the generator makes, and those that it masks.
+    fn timers(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let plan = Plan::new(&self.settings);
+        let mut made = BTreeSet::new();
+        let mut masked = BTreeSet::new();
+        for entry in plan.entries() {
+            if entry.path.contains('/') || !entry.path.ends_with(".timer") {
+                continue;
+            }
+            match entry.directory {
+                Directory::Early => masked.insert(entry.path.clone()),
+                Directory::Normal | Directory::Late => made.insert(entry.path.clone()),
+            };
+        }
+        (made, masked)
+    }
+}
+
+impl Engine {
+    /// What a unit asks for when it starts now.
+    pub(super) async fn claim_of(
+        &mut self,
+        unit: &str,
+        since: u64,
+        state: Option<&UnitState>,
+    ) -> Claim {
+        let window = self.window_deadline(unit, since, state).await;
+        let Some(task) = self.policy.task_of(unit) else {
+            return Claim::default();
+        };
+        let mut claim = base_claim(task, since);
+        if let Some(over) = window
+            && claim.deadline.is_none_or(|deadline| over < deadline)
+        {
+            claim.deadline = Some(over);
+            claim.at_deadline = Refusal::WindowOver;
+        }
+        if (claim.deadline.is_some() || claim.refuse_if_busy.is_some())
+            && self.is_activated_by_event(unit).await
+        {
+            // A refusal would be tried again at once, until the socket or path unit gives up for good.
+            claim.deadline = None;
+            claim.refuse_if_busy = None;
+        }
+        claim
+    }
+
+    async fn is_activated_by_event(&self, unit: &str) -> bool {
+        let Some(pid1) = &self.pid1 else {
+            return false;
+        };
+        let triggers = pid1.triggered_by(unit).await.unwrap_or_default();
+        triggers
+            .iter()
+            .any(|t| t.ends_with(".socket") || t.ends_with(".path"))
+    }
+
+    /// When the window that this start belongs to is over, microseconds of `CLOCK_MONOTONIC`.
+    ///
+    /// The start belongs to it if its job came with the target's (ids grow) and the task hasn't run
+    /// since: one that is started by hand meanwhile has a younger run behind it, or an older job.
+    async fn window_deadline(
+        &mut self,
+        unit: &str,
+        since: u64,
+        state: Option<&UnitState>,
+    ) -> Option<u64> {
+        let (window, limit) = self.policy.limited_window_of(unit)?;
+        let (window, limit) = (window.clone(), words::usec(limit));
+        let (own_job, _) = state?.job.as_ref()?;
+        let target = self
+            .pid1
+            .as_ref()?
+            .job_of(&names::window_target(&window))
+            .await
+            .ok()??;
+        let known = self.windows.get(&window).copied();
+        let open = known
+            .filter(|open| open.job == target)
+            .unwrap_or(OpenWindow { job: target, since });
+        self.windows.insert(window, open);
+        let began = clock::realtime().saturating_sub(clock::monotonic().saturating_sub(open.since));
+        let ran_since = self
+            .history
+            .last_start(unit)
+            .is_some_and(|start| start > began);
+        (*own_job > target && !ran_since).then_some(open.since + limit)
+    }
+
+    /// After a daemon-reload: the generator has run, so its input may have changed.
+    pub(super) async fn policy_may_have_changed(&mut self) {
+        let fresh = Policy::load(&self.paths.root);
+        let is_new =
+            fresh.settings != self.policy.settings || fresh.diagnostics != self.policy.diagnostics;
+        if is_new {
+            self.take_policy(fresh).await;
+        }
+        self.rebuild().await;
+    }
+
+    /// On request: has PID 1 run the generator, and takes the policy.
+    pub(super) async fn reload(&mut self) {
+        if let Some(pid1) = self.pid1.clone()
+            && let Err(error) = pid1.reload().await
+        {
+            tracing::warn!(%error, "cannot reload the service manager");
+        }
+        self.take_policy(Policy::load(&self.paths.root)).await;
+        let (made, _) = self.policy.timers();
+        self.start_timers(made).await;
+        self.rebuild().await;
+    }
+
+    async fn take_policy(&mut self, fresh: Policy) {
+        fresh.log();
+        let (old_made, old_masked) = self.policy.timers();
+        self.policy = fresh;
+        let (made, masked) = self.policy.timers();
+        self.start_timers(made.difference(&old_made).cloned().collect())
+            .await;
+        self.stop_timers(old_made.difference(&made).chain(&masked).cloned().collect())
+            .await;
+        self.unmask_timers(old_masked.difference(&masked)).await;
+        let claims = self.current_claims();
+        self.feed(Event::Policy {
+            capacities: self.policy.capacities(),
+            claims,
+        });
+        self.complain_of_excess();
+        self.notify(Notice::Policy(self.policy.units()));
+    }
+
+    fn current_claims(&self) -> BTreeMap<String, Claim> {
+        let waiters = self
+            .arbiter
+            .queue()
+            .iter()
+            .map(|w| (&w.unit, w.since, Some(&w.claim)));
+        let leases = self.arbiter.leases().keys().map(|unit| (unit, 0, None));
+        let claims = waiters.chain(leases).filter_map(|(unit, since, old)| {
+            let mut claim = base_claim(self.policy.task_of(unit)?, since);
+            // Only at its start was it known whether it belongs to a window, or may be refused at all.
+            match old {
+                Some(old) if old.at_deadline == Refusal::WindowOver => {
+                    claim.deadline = old.deadline;
+                    claim.at_deadline = old.at_deadline;
+                }
+                Some(old) if old.deadline.is_none() => claim.deadline = None,
+                _ => {}
+            }
+            claim.refuse_if_busy = None;
+            Some((unit.clone(), claim))
+        });
+        claims.collect()
+    }
+
+    fn complain_of_excess(&self) {
+        for (resource, capacity) in self.arbiter.capacities() {
+            let leases = self.arbiter.leases().values();
+            let held: u64 = leases
+                .filter_map(|l| l.uses.get(resource))
+                .map(|n| u64::from(*n))
+                .sum();
+            if held > u64::from(*capacity) {
+                tracing::warn!(
+                    message_id = message::OVER_CAPACITY,
+                    resource,
+                    "{held} of {resource} are held but its capacity is {capacity}: nothing more is granted until it fits"
+                );
+            }
+        }
+    }
+
+    /// Generated timers are started at boot by timers.target; a reload alone starts nothing.
+    async fn start_timers(&self, timers: BTreeSet<String>) {
+        for (pid1, timer) in self
+            .timers_that(timers, |s| s.load == "loaded" && s.is_down())
+            .await
+        {
+            if let Err(error) = pid1.start(&timer, "fail").await {
+                tracing::warn!(timer, %error, "cannot start a timer of the policy");
+            }
+        }
+    }
+
+    /// What is masked or gone would otherwise elapse once more.
+    async fn stop_timers(&self, timers: BTreeSet<String>) {
+        let is_stale = |s: &UnitState| s.load != "loaded" && !s.is_down();
+        for (pid1, timer) in self.timers_that(timers, is_stale).await {
+            if let Err(error) = pid1.stop(&timer, "fail").await {
+                tracing::warn!(timer, %error, "cannot stop a timer that the policy masks or no longer has");
+            }
+        }
+    }
+
+    /// A timer that a window had masked goes on when it is freed, if its owner has enabled it.
+    async fn unmask_timers(&self, timers: impl Iterator<Item = &String>) {
+        let mut enabled = BTreeSet::new();
+        for timer in timers {
+            let Some(pid1) = &self.pid1 else {
+                return;
+            };
+            if pid1.is_enabled(timer).await.unwrap_or(false) {
+                enabled.insert(timer.clone());
+            }
+        }
+        self.start_timers(enabled).await;
+    }
+
+    async fn timers_that(
+        &self,
+        timers: BTreeSet<String>,
+        test: impl Fn(&UnitState) -> bool,
+    ) -> Vec<(Pid1, String)> {
+        let Some(pid1) = self.pid1.clone() else {
+            return Vec::new();
+        };
+        if timers.is_empty() {
+            return Vec::new();
+        }
+        let states = pid1
+            .states(timers.into_iter().collect())
+            .await
+            .unwrap_or_default();
+        let chosen = states.into_values().filter(test);
+        chosen.map(|state| (pid1.clone(), state.name)).collect()
+    }
+}
+
+/// The claim that follows from the policy alone.
+fn base_claim(task: &Task, since: u64) -> Claim {
+    Claim {
+        uses: task.uses.clone(),
+        priority: task.priority,
+        refuse_if_busy: match task.when_busy {
+            WhenBusy::Queue => None,
+            WhenBusy::Skip => Some(Refusal::Skipped),
+            WhenBusy::Fail => Some(Refusal::Failed),
+        },
+        deadline: task.max_wait.map(|wait| since + words::usec(wait)),
+        at_deadline: Refusal::WaitedTooLong,
+    }
+}

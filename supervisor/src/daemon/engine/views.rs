@@ -1,0 +1,427 @@
+//! What the engine tells about tasks: states, the queue, and why something waits.
+
+use interlock_generator::policy::settings::Task;
+
+use super::super::words::{self, duration, list, ordinal, short_list};
+use super::Engine;
+use crate::arbiter::{Hurdle, WaitView};
+use crate::clock;
+use crate::history::Past;
+
+/// A task, or a live instance of a template's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskView {
+    /// The policy's name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    pub state: String,
+    /// One line.
+    pub detail: String,
+    /// Since when it is so, microseconds of `CLOCK_REALTIME`; 0 if nothing is going on.
+    pub since: u64,
+    /// Place in the queue from 1; 0 if it doesn't wait.
+    pub position: u32,
+    /// Resources that it waits for.
+    pub waiting_for: Vec<String>,
+    /// Units that hold those.
+    pub held_by: Vec<String>,
+    /// Shares by resource.
+    pub uses: Vec<(String, u32)>,
+    /// As in the policy.
+    pub priority: i32,
+    /// As in the policy.
+    pub gated: bool,
+    /// What has been.
+    pub past: Past,
+}
+
+/// A waiter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// Place in the whole queue, from 1.
+    pub position: u32,
+    /// The policy's name.
+    pub task: String,
+    /// Its unit.
+    pub unit: String,
+    /// Resources that it waits for.
+    pub resources: Vec<String>,
+    /// One line.
+    pub reason: String,
+    /// Since when, microseconds of `CLOCK_REALTIME`.
+    pub since: u64,
+}
+
+impl Engine {
+    pub(super) fn task_views(&self) -> Vec<TaskView> {
+        let settings = self.policy.settings();
+        let mut views: Vec<TaskView> = Vec::new();
+        for task in settings.tasks().values() {
+            views.push(self.view_of(&task.unit, Some(task)));
+            if task.is_template() {
+                let live = self.live_units().filter(|unit| {
+                    self.policy
+                        .task_of(unit)
+                        .is_some_and(|t| t.name == task.name)
+                });
+                views.extend(live.map(|unit| self.view_of(unit, Some(task))));
+            }
+        }
+        let orphaned = self
+            .live_units()
+            .filter(|unit| self.policy.task_of(unit).is_none());
+        views.extend(orphaned.map(|unit| self.view_of(unit, None)));
+        for (unit, origin) in settings.blocked() {
+            views.push(TaskView {
+                name: unit.clone(),
+                unit: unit.clone(),
+                state: "blocked".to_owned(),
+                detail: format!(
+                    "its policy has errors ({}:{})",
+                    origin.path.display(),
+                    origin.line
+                ),
+                ..TaskView::default()
+            });
+        }
+        views
+    }
+
+    /// Units that hold or wait.
+    fn live_units(&self) -> impl Iterator<Item = &String> {
+        let waiting = self.arbiter.queue().iter().map(|w| &w.unit);
+        let holding = self.arbiter.leases().keys();
+        holding.chain(waiting.filter(|unit| !self.arbiter.leases().contains_key(*unit)))
+    }
+
+    /// By the policy's name, by unit, with or without `.service`; `import@foo` is an instance of task import.
+    pub(super) fn resolve(&self, name: &str) -> Option<String> {
+        let settings = self.policy.settings();
+        if let Some(task) = settings.tasks().get(name) {
+            return Some(task.unit.clone());
+        }
+        let with_suffix = format!("{name}.service");
+        let is_known = |unit: &str| {
+            settings.task_of_unit(unit).is_some()
+                || settings.blocked().contains_key(unit)
+                || self.live_units().any(|live| live == unit)
+        };
+        if let Some(unit) = [name, &with_suffix].into_iter().find(|unit| is_known(unit)) {
+            return Some(unit.to_owned());
+        }
+        let by_alias = |task: &&Task| task.aliases.iter().any(|a| a == name || *a == with_suffix);
+        if let Some(task) = settings.tasks().values().find(by_alias) {
+            return Some(task.unit.clone());
+        }
+        let (task, instance) = name.split_once('@')?;
+        let template = &settings.tasks().get(task).filter(|t| t.is_template())?.unit;
+        let instance = instance.strip_suffix(".service").unwrap_or(instance);
+        Some(template.replacen('@', &format!("@{instance}"), 1))
+    }
+
+    pub(super) fn task_view(&self, name: &str) -> Option<TaskView> {
+        let unit = self.resolve(name)?;
+        let listed = self.task_views().into_iter().find(|view| view.unit == unit);
+        listed.or_else(|| Some(self.view_of(&unit, self.policy.task_of(&unit))))
+    }
+
+    fn view_of(&self, unit: &str, task: Option<&Task>) -> TaskView {
+        let mut view = TaskView {
+            name: task.map_or_else(|| unit.to_owned(), |task| task.name.clone()),
+            unit: unit.to_owned(),
+            state: "idle".to_owned(),
+            uses: task
+                .map(|t| t.uses.clone().into_iter().collect())
+                .unwrap_or_default(),
+            priority: task.map_or(0, |task| task.priority),
+            gated: task.is_some_and(|task| task.gated),
+            past: self.history.past(unit),
+            ..TaskView::default()
+        };
+        let record = self.records.get(unit).cloned().unwrap_or_default();
+        if let Some(wait) = self.arbiter.view(unit) {
+            let is_held = wait.hurdles.iter().any(|h| matches!(h, Hurdle::Jobs(_)));
+            view.state = if is_held { "held" } else { "waiting" }.to_owned();
+            view.detail = self.waiting_line(unit);
+            view.since = record.asked;
+            view.position = u32::try_from(wait.position).unwrap_or(u32::MAX);
+            (view.waiting_for, view.held_by) = needs(&wait);
+        } else if let Some(lease) = self.arbiter.leases().get(unit) {
+            view.state = "running".to_owned();
+            view.since = record.granted;
+            let held: Vec<&String> = lease.uses.keys().collect();
+            view.detail = match held.as_slice() {
+                [] => "has its lease".to_owned(),
+                held => format!("holds {}", list(held)),
+            };
+        }
+        view
+    }
+
+    pub(super) fn queue_views(&self) -> Vec<QueueView> {
+        let waiters = self.arbiter.queue().iter().zip(1_u32..);
+        let view = |(waiter, position): (&crate::arbiter::Waiter, u32)| {
+            let wait = self.arbiter.view(&waiter.unit);
+            QueueView {
+                position,
+                task: self.policy.task_name(&waiter.unit).to_owned(),
+                unit: waiter.unit.clone(),
+                resources: wait.as_ref().map(|w| needs(w).0).unwrap_or_default(),
+                reason: self.waiting_line(&waiter.unit),
+                since: self.records.get(&waiter.unit).map_or(0, |r| r.asked),
+            }
+        };
+        waiters.map(view).collect()
+    }
+
+    /// What a waiter waits for, in one line: the status text of its gate.
+    pub(super) fn waiting_line(&self, unit: &str) -> String {
+        let Some(wait) = self.arbiter.view(unit) else {
+            return String::new();
+        };
+        let place = match wait.of {
+            1 => String::new(),
+            of => format!(" ({} of {of} in the queue)", ordinal(wait.position)),
+        };
+        let parts: Vec<String> = wait.hurdles.iter().map(|h| self.hurdle_line(h)).collect();
+        match parts.is_empty() {
+            true if self.pid1.is_none() => "Waiting for the system bus".to_owned(),
+            true => format!("About to start{place}"),
+            false => format!("Waiting for {}{place}", parts.join("; ")),
+        }
+    }
+
+    fn hurdle_line(&self, hurdle: &Hurdle) -> String {
+        match hurdle {
+            Hurdle::Jobs(units) if units.is_empty() => "its own stop".to_owned(),
+            Hurdle::Jobs(units) => format!("{}, which comes first", short_list(units)),
+            Hurdle::Resource {
+                name,
+                holders,
+                ahead,
+                ..
+            } if holders.is_empty() => {
+                format!(
+                    "{name}, which {} waits for as well and comes first",
+                    short_list(ahead)
+                )
+            }
+            Hurdle::Resource {
+                name,
+                holders,
+                capacity,
+                ..
+            } if *capacity == 1 => format!("{name}, held by {}", short_list(holders)),
+            Hurdle::Resource {
+                name,
+                needs,
+                capacity,
+                holders,
+                ..
+            } => format!(
+                "{needs} of {capacity} {name}, held by {}",
+                short_list(holders)
+            ),
+        }
+    }
+
+    /// Why a start can't be granted now, for a refusal.
+    pub(super) fn busy_with(&self, unit: &str) -> String {
+        let uses = self.policy.uses_of(unit);
+        let busy = uses.keys().filter_map(|resource| {
+            let leases = self.arbiter.leases().iter();
+            let holders = leases.filter(|(_, lease)| lease.uses.contains_key(resource));
+            let holders: Vec<&String> = holders.map(|(unit, _)| unit).collect();
+            (!holders.is_empty()).then(|| format!("{resource} is held by {}", short_list(&holders)))
+        });
+        let busy: Vec<String> = busy.collect();
+        match busy.is_empty() {
+            true => "others come first".to_owned(),
+            false => list(&busy),
+        }
+    }
+
+    /// A paragraph that a tired administrator understands.
+    pub(super) fn explain(&self, name: &str) -> Option<String> {
+        let unit = self.resolve(name)?;
+        let view = self.task_view(&unit)?;
+        let who = match view.name == view.unit {
+            true => view.unit.clone(),
+            false => format!("{} ({})", view.name, view.unit),
+        };
+        let mut text = match view.state.as_str() {
+            "blocked" => format!(
+                "{who} can't be started: {}. Run \"interlockctl verify\" to see them all; when the policy is right, \"interlockctl reload\" frees it.",
+                view.detail
+            ),
+            "running" => self.explain_running(&who, &view),
+            "idle" => self.explain_idle(&who, &view),
+            _ => self.explain_waiting(&who, &view),
+        };
+        if let Some(reason) = &view.past.last_skip {
+            let times = match view.past.skips {
+                1 => "One start was".to_owned(),
+                n => format!("{n} starts were"),
+            };
+            text.push_str(&format!(
+                " {times} given up so far, the last because {reason}."
+            ));
+        }
+        Some(text)
+    }
+
+    fn explain_running(&self, who: &str, view: &TaskView) -> String {
+        let held: Vec<&String> = view.uses.iter().map(|(name, _)| name).collect();
+        let mut text = format!("{who} has its lease since {}", since(view.since));
+        match held.is_empty() {
+            true => text.push('.'),
+            false => text.push_str(&format!(" and holds {}.", list(&held))),
+        }
+        if let Some(usual) = view.past.usual_duration {
+            text.push_str(&format!(" It usually takes {}.", duration(usual)));
+        }
+        let waiting = self.arbiter.queue().iter().filter(|waiter| {
+            let wait = self.arbiter.view(&waiter.unit);
+            wait.is_some_and(|wait| needs(&wait).1.contains(&view.unit))
+        });
+        let waiting: Vec<&String> = waiting.map(|w| &w.unit).collect();
+        if !waiting.is_empty() {
+            text.push_str(&format!(" {} for it.", subject(&waiting, "waits", "wait")));
+        }
+        text
+    }
+
+    fn explain_idle(&self, who: &str, view: &TaskView) -> String {
+        if !view.gated {
+            return format!(
+                "{who} is not gated (gated = false): interlock never holds its starts."
+            );
+        }
+        let mut text = format!("{who} neither runs nor waits.");
+        let busy = self.busy_with(&view.unit);
+        if busy != "others come first" {
+            text.push_str(&format!(" Started now, it would wait: {busy}."));
+        }
+        match view.past.usual_duration {
+            Some(usual) => text.push_str(&format!(
+                " It has run {}, usually for {}.",
+                times(view.past.runs),
+                duration(usual)
+            )),
+            None => text.push_str(" It has not run under interlock yet."),
+        }
+        text
+    }
+
+    fn explain_waiting(&self, who: &str, view: &TaskView) -> String {
+        let mut text = format!(
+            "{who} has been waiting at its gate since {}.",
+            since(view.since)
+        );
+        let Some(wait) = self.arbiter.view(&view.unit) else {
+            return text;
+        };
+        for hurdle in &wait.hurdles {
+            text.push(' ');
+            text.push_str(&self.explain_hurdle(hurdle));
+        }
+        if wait.hurdles.is_empty() {
+            text.push_str(" Nothing stands in its way any more: it is about to start.");
+        } else if wait.of > 1 {
+            text.push_str(&format!(
+                " It is {} of {} that want something of the same.",
+                ordinal(wait.position),
+                wait.of
+            ));
+        }
+        if let Some(usual) = view.past.usual_wait.filter(|usual| *usual > 1_000_000) {
+            text.push_str(&format!(" It usually waits {}.", duration(usual)));
+        }
+        text
+    }
+
+    fn explain_hurdle(&self, hurdle: &Hurdle) -> String {
+        match hurdle {
+            Hurdle::Jobs(units) => format!(
+                "systemd starts {} before it: it takes no resources until {} done.",
+                list(units),
+                if units.len() == 1 {
+                    "that is"
+                } else {
+                    "those are"
+                }
+            ),
+            Hurdle::Resource {
+                name,
+                needs,
+                capacity,
+                holders,
+                ahead,
+            } => {
+                let mut text = match *capacity {
+                    1 => format!("It needs {name}"),
+                    _ => format!("It needs {needs} of the {capacity} {name}"),
+                };
+                let holders: Vec<String> = holders.iter().map(|unit| self.holder(unit)).collect();
+                if !holders.is_empty() {
+                    text.push_str(&format!(", held by {}", short_list(&holders)));
+                }
+                if !ahead.is_empty() {
+                    text.push_str(&format!("; {} first", subject(ahead, "comes", "come")));
+                }
+                text.push('.');
+                text
+            }
+        }
+    }
+
+    fn holder(&self, unit: &str) -> String {
+        let record = self.records.get(unit).cloned().unwrap_or_default();
+        let mut text = unit.to_owned();
+        if record.granted > 0 {
+            text.push_str(&format!(" since {}", since(record.granted)));
+        }
+        if let Some(usual) = self.history.past(unit).usual_duration {
+            text.push_str(&format!(" (usually for {})", duration(usual)));
+        }
+        text
+    }
+}
+
+/// Resources that a waiter waits for, and the units that hold them.
+fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
+    let mut resources = Vec::new();
+    let mut units: Vec<String> = Vec::new();
+    for hurdle in &wait.hurdles {
+        match hurdle {
+            Hurdle::Resource { name, holders, .. } => {
+                resources.push(name.clone());
+                units.extend(holders.iter().cloned());
+            }
+            Hurdle::Jobs(before) => units.extend(before.iter().cloned()),
+        }
+    }
+    units.sort();
+    units.dedup();
+    (resources, units)
+}
+
+fn subject<T: AsRef<str>>(units: &[T], one: &str, many: &str) -> String {
+    let verb = if units.len() == 1 { one } else { many };
+    format!("{} {verb}", short_list(units))
+}
+
+fn times(n: u64) -> String {
+    match n {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
+/// `02:00:12 (3min 4s ago)`
+fn since(usec: u64) -> String {
+    let ago = clock::realtime().saturating_sub(usec);
+    format!("{} ({} ago)", words::time_of_day(usec), duration(ago))
+}

@@ -1,0 +1,177 @@
+//! interlockd: the thin I/O around the arbiter.
+//!
+//! ```text
+//! listener (gates) ─┐
+//! bus (signals,     ├─> Input ─> engine ─> arbiter ─> actions ─> gates, PID 1
+//!   D-Bus requests) ┘
+//! ```
+//!
+//! One engine handles one input after the other, so that between reading a state and acting on it
+//! nothing else of interlockd happens.
+
+pub mod engine;
+mod listener;
+pub mod words;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bus;
+use crate::clock;
+use crate::history::History;
+use crate::pid1::Pid1;
+use crate::pid1::signals::Signal;
+
+/// All that can happen to the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// A gate has come and asks for its unit's lease.
+    Hello {
+        /// The task's unit, checked to be the peer's.
+        unit: String,
+        /// Tells apart connections of one unit.
+        connection: u64,
+        /// For verdicts.
+        writer: OwnedWriteHalf,
+    },
+    /// A gate's connection has ended.
+    Closed {
+        /// The task's unit.
+        unit: String,
+        /// Which connection.
+        connection: u64,
+    },
+    /// From PID 1.
+    Signal(Signal),
+    /// The system bus is there, or (`None`) gone.
+    Bus(Option<Pid1>),
+    /// Somebody asks over D-Bus.
+    Query(Query),
+}
+
+/// Questions from D-Bus, each with where to answer.
+#[derive(Debug)]
+pub enum Query {
+    /// All tasks and live instances.
+    Tasks(oneshot::Sender<Vec<engine::TaskView>>),
+    /// One task, by the policy's name or by unit.
+    Task(String, oneshot::Sender<Option<engine::TaskView>>),
+    /// All waiters in order.
+    Queue(oneshot::Sender<Vec<engine::QueueView>>),
+    /// A paragraph about one task.
+    Explain(String, oneshot::Sender<Option<String>>),
+    /// Read the policy again, and have PID 1 do so.
+    Reload(oneshot::Sender<engine::PolicyView>),
+    /// What is known of the policy.
+    Policy(oneshot::Sender<engine::PolicyView>),
+}
+
+/// What the engine tells the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A unit's state has changed.
+    Changed(String),
+    /// A start was given up.
+    Skipped {
+        /// Task name.
+        task: String,
+        /// Its unit.
+        unit: String,
+        /// One line.
+        reason: String,
+    },
+    /// The policy was read again: these are its tasks' units.
+    Policy(Vec<String>),
+}
+
+/// Where interlockd finds things; the tests' root in tests.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Root of policy and unit files.
+    pub root: PathBuf,
+    /// The state database.
+    pub database: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            database: PathBuf::from("/var/lib/interlock/state.db"),
+        }
+    }
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// Only those of starting; afterwards it goes on whatever happens around it.
+pub async fn run(paths: Paths) -> anyhow::Result<()> {
+    let listener = listener::take_over().context("cannot take over the gates' socket")?;
+    let history = History::open(&paths.database);
+    let (inputs, receiver) = mpsc::unbounded_channel();
+    let (notices, notice_receiver) = mpsc::unbounded_channel();
+    let pulse = Pulse::default();
+    let engine = engine::Engine::new(paths, history, notices, pulse.clone());
+    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(watchdog(pulse));
+    tokio::spawn(listener::accept(listener, inputs.clone()));
+    tokio::spawn(bus::keep_connected(inputs, notice_receiver));
+    tokio::select! {
+        () = engine.run(receiver) => {}
+        _ = stop.recv() => tracing::info!("stopping; leases and waiters stay with PID 1 and the gates"),
+    }
+    let _ = notify(false, &[NotifyState::Stopping]);
+    Ok(())
+}
+
+/// Tells PID 1 that start-up is over.
+pub fn ready() {
+    if let Err(error) = notify(false, &[NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot notify the service manager");
+    }
+}
+
+/// When the engine last made progress: 0 while it is idle, else since when it is busy with one step.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// A step begins.
+    pub fn beat(&self) {
+        self.0.store(clock::monotonic(), Ordering::Relaxed);
+    }
+
+    /// Nothing to do.
+    pub fn rest(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn busy_for(&self) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_micros(clock::monotonic().saturating_sub(since)),
+        }
+    }
+}
+
+/// Keeps PID 1's watchdog (`WatchdogSec=`) quiet as long as the engine makes progress.
+async fn watchdog(pulse: Pulse) {
+    let Some(limit) = watchdog_enabled(false) else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(limit / 4);
+    loop {
+        ticks.tick().await;
+        if pulse.busy_for() < limit {
+            let _ = notify(false, &[NotifyState::Watchdog]);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where interlockd's log goes, and the message ids by which it is found again (systemd.journal-fields(7)).
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// `MESSAGE_ID=` values; they never change their meaning. `journalctl MESSAGE_ID=…` finds all of one kind.
+pub mod message {
+    /// A gate was opened. Fields: TASK, UNIT, RESOURCE, WAITED_USEC.
+    pub const GRANTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a01";
+    /// A start was given up (when-busy, max-wait, window over). Fields: TASK, UNIT.
+    pub const REFUSED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a02";
+    /// A lease was taken back before its task started. Fields: TASK, UNIT.
+    pub const REVOKED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a03";
+    /// A task was found running that isn't behind its gate yet. Fields: TASK, UNIT.
+    pub const ADOPTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a04";
+    /// A start was queued again whose gate was lost. Fields: TASK, UNIT.
+    pub const RESCUED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a05";
+    /// The policy has errors. One message per error.
+    pub const POLICY_ERROR: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a06";
+    /// The policy was read.
+    pub const POLICY_READ: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a07";
+    /// More is held of a resource than there is. Fields: RESOURCE.
+    pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
+}
+
+/// Logs to the journal, or to standard error where there is none. `INTERLOCK_LOG` filters (default `info`).
+pub fn init() {
+    let filter = || {
+        EnvFilter::try_from_env("INTERLOCK_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("info,zbus=warn"))
+    };
+    let registry = tracing_subscriber::registry();
+    // Set by PID 1 only for services whose output goes to the journal (systemd.exec(5)).
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journal {
+        Some(journal) => {
+            // Without a prefix the fields are TASK=, UNIT=, MESSAGE_ID=, as others expect them.
+            let journal = journal.with_field_prefix(None);
+            let _ = registry.with(journal.with_filter(filter())).try_init();
+        }
+        None => {
+            let stderr = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(false);
+            let _ = registry.with(stderr.with_filter(filter())).try_init();
+        }
+    }
+}

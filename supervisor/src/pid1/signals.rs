@@ -1,0 +1,103 @@
+//! PID 1's signals, as triggers to read the state again: they are never the state itself.
+
+use std::num::NonZeroUsize;
+
+use futures_util::StreamExt;
+use zbus::message::Type;
+use zbus::{Connection, MatchRule, MessageStream};
+
+use super::SYSTEMD;
+
+/// Something may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// A job has ended.
+    JobRemoved {
+        /// Whose job it was.
+        unit: String,
+        /// `done`, `canceled`, `dependency`, `timeout`, … (org.freedesktop.systemd1(5)).
+        result: String,
+    },
+    /// Properties of the unit with this object path have changed.
+    UnitChanged {
+        /// Object path.
+        path: String,
+    },
+    /// daemon-reload begins (`true`) or has ended (`false`), or PID 1 has been replaced (`false`).
+    Reloading(bool),
+}
+
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// Asks the bus for PID 1's signals.
+///
+/// # Errors
+/// The bus's.
+pub async fn subscribe(connection: &Connection) -> zbus::Result<Vec<MessageStream>> {
+    let manager = |member: &'static str| -> zbus::Result<MatchRule<'static>> {
+        MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(SYSTEMD)
+            .interface(MANAGER)
+            .member(member)
+            .build()
+    };
+    let units = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(SYSTEMD)
+        .path_namespace("/org/freedesktop/systemd1/unit")
+        .interface(PROPERTIES)
+        .member("PropertiesChanged")
+        // Only the generic part, which has ActiveState: a third of all.
+        .arg(0, "org.freedesktop.systemd1.Unit")
+        .build()?;
+    // After a daemon-reexec PID 1 comes back under the same name.
+    let owner = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameOwnerChanged")
+        .arg(0, SYSTEMD)
+        .build()?;
+    let mut streams = Vec::new();
+    for rule in [manager("JobRemoved")?, manager("Reloading")?, units, owner] {
+        // Storms of a thousand starts must not fill the queue while the daemon waits for PID 1.
+        let stream = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+const QUEUE: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+/// Reads one stream and hands on what it means, until the connection or the receiver is gone.
+pub async fn forward<F: Fn(Signal) -> bool>(mut stream: MessageStream, hand_on: F) {
+    while let Some(message) = stream.next().await {
+        let Ok(message) = message else {
+            return;
+        };
+        if let Some(signal) = read(&message)
+            && !hand_on(signal)
+        {
+            return;
+        }
+    }
+}
+
+fn read(message: &zbus::Message) -> Option<Signal> {
+    let header = message.header();
+    match header.member()?.as_str() {
+        "JobRemoved" => {
+            type Body = (u32, zbus::OwnedObjectPath, String, String);
+            let (_, _, unit, result): Body = message.body().deserialize().ok()?;
+            Some(Signal::JobRemoved { unit, result })
+        }
+        "Reloading" => message.body().deserialize().ok().map(Signal::Reloading),
+        "NameOwnerChanged" => Some(Signal::Reloading(false)),
+        "PropertiesChanged" => Some(Signal::UnitChanged {
+            path: header.path()?.to_string(),
+        }),
+        _ => None,
+    }
+}
