@@ -19,6 +19,7 @@ pub type JobResult = Option<String>;
 /// A queued start.
 pub struct Job {
     connection: Connection,
+    systemd: SystemdProxy<'static>,
     unit: OwnedObjectPath,
     object: OwnedObjectPath,
     removed: JobRemovedStream,
@@ -31,8 +32,8 @@ pub struct Job {
 pub struct UnitFacts {
     /// `ActiveState=`.
     pub active: String,
-    /// Whether its last start was left out because a `Condition…=` wasn't met.
-    pub condition_failed: bool,
+    /// Whether the `Condition…=` of its last start were met; `None` if PID 1 has forgotten that start.
+    pub condition: Option<bool>,
     /// A service's `Result=`: `success`, `exit-code`, `signal`, `timeout` …
     pub result: String,
     /// A service's exit status or signal, 0 if none.
@@ -60,6 +61,9 @@ pub async fn start(connection: &Connection, unit: &str) -> Result<(Job, UnitFact
         .load_unit(unit)
         .await
         .map_err(|error| failure(unit, error))?;
+    // A oneshot that has ended is forgotten at once, and then looks as if all had gone well, even if a condition
+    // kept it from running. Who may not pin it learns less.
+    let _ = pin(connection, &unit_object).await;
     let before = facts(connection, &unit_object).await;
     let object = systemd
         .start_unit(unit, "replace")
@@ -67,26 +71,16 @@ pub async fn start(connection: &Connection, unit: &str) -> Result<(Job, UnitFact
         .map_err(|error| failure(unit, error))?;
     let job = Job {
         connection: connection.clone(),
+        systemd,
         unit: unit_object,
         object,
         removed,
         missed: false,
     };
-    // A oneshot that has ended is forgotten at once. Who may not pin it just learns less.
-    let _ = job.pin().await;
     Ok((job, before))
 }
 
 impl Job {
-    async fn pin(&self) -> zbus::Result<()> {
-        let unit = UnitProxy::builder(&self.connection)
-            .path(self.unit.clone())
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
-        unit.pin().await
-    }
-
     /// Waits for PID 1 to say that the job has ended. Cancel safe.
     pub async fn removed(&mut self) -> JobResult {
         while let Some(signal) = self.removed.next().await {
@@ -115,10 +109,41 @@ impl Job {
         std::mem::replace(&mut self.missed, gone) && gone
     }
 
+    /// Which of the units that its unit requires have failed.
+    pub async fn failed_requirements(&self) -> Vec<String> {
+        let mut failed = Vec::new();
+        let unit = get_all(
+            &self.connection,
+            &self.unit,
+            "org.freedesktop.systemd1.Unit",
+        )
+        .await;
+        let mut unit = unit.unwrap_or_default();
+        let names =
+            ["Requires", "Requisite", "BindsTo"].map(|name| take::<Vec<String>>(&mut unit, name));
+        for name in names.concat() {
+            if let Ok(object) = self.systemd.load_unit(&name).await
+                && facts(&self.connection, &object).await.active == "failed"
+            {
+                failed.push(name);
+            }
+        }
+        failed
+    }
+
     /// What its unit tells now.
     pub async fn facts(&self) -> UnitFacts {
         facts(&self.connection, &self.unit).await
     }
+}
+
+async fn pin(connection: &Connection, unit: &OwnedObjectPath) -> zbus::Result<()> {
+    let unit = UnitProxy::builder(connection)
+        .path(unit.clone())
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
+    unit.pin().await
 }
 
 /// What can't be read is left empty: it only makes the sentence shorter.
@@ -132,7 +157,7 @@ async fn facts(connection: &Connection, unit: &OwnedObjectPath) -> UnitFacts {
     let met: bool = take(&mut all, "ConditionResult");
     UnitFacts {
         active: take(&mut all, "ActiveState"),
-        condition_failed: checked > 0 && !met,
+        condition: (checked > 0).then_some(met),
         result: take(&mut all, "Result"),
         status: take(&mut all, "ExecMainStatus"),
     }

@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod ending;
 pub mod error;
 pub mod generate;
 pub mod jobs;

@@ -9,8 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::cli::StartArgs;
 use super::client::Client;
+use super::ending::{Ending, Target, tell};
 use super::error::{CtlError, Outcome};
-use super::jobs::{self, Job, JobResult, UnitFacts};
+use super::jobs::{self, Job, JobResult};
 use super::model::{self, QueueEntry};
 use super::output::{self, Screen};
 use super::proxy::TaskSkippedStream;
@@ -21,32 +22,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the reason of a skip may come after the end of the job: they come from two processes.
 const SKIP_LAG: Duration = Duration::from_secs(1);
-
-/// A task that can be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// How it is called in messages.
-    pub label: String,
-    /// The unit to start.
-    pub unit: String,
-    /// The policy refuses it.
-    pub blocked: bool,
-}
-
-/// How a start ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ending {
-    /// The job's result.
-    pub result: JobResult,
-    /// The unit before.
-    pub before: UnitFacts,
-    /// The unit after.
-    pub after: UnitFacts,
-    /// Why interlock gave the start up, if it did.
-    pub skipped: Option<String>,
-    /// From the request to the end of the job.
-    pub took: Duration,
-}
 
 /// Starts, waits and tells.
 pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError> {
@@ -85,12 +60,18 @@ pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError>
         return Ok(Outcome::Interrupted);
     };
     let skipped = watch.reason(&result).await;
+    let took = began.elapsed();
+    let failed_requirements = match result.as_deref() {
+        Some("dependency") => job.failed_requirements().await,
+        _ => Vec::new(),
+    };
     let ending = Ending {
         result,
         before,
         after: job.facts().await,
         skipped,
-        took: began.elapsed(),
+        took,
+        failed_requirements,
     };
     let (outcome, sentence) = tell(&target, &ending);
     match outcome {
@@ -214,80 +195,6 @@ fn waiting(label: &str, entry: Option<&QueueEntry>, took: Duration) -> String {
             entry.position, entry.reason
         ),
         None => format!("{label} is starting or running ({took})"),
-    }
-}
-
-/// The exit status and the sentence for people.
-pub fn tell(target: &Target, ending: &Ending) -> (Outcome, String) {
-    let Target { label, unit, .. } = target;
-    let took = clock::span(ending.took);
-    let journal = format!("journalctl -b -u {unit}");
-    let failed = |sentence: String| (Outcome::Failed, sentence);
-    if let Some(reason) = &ending.skipped {
-        return failed(format!("{label} was skipped: {reason}"));
-    }
-    match ending.result.as_deref() {
-        Some("done") if ending.before.active == "active" => (
-            Outcome::Done,
-            format!("{unit} was active already; nothing was started."),
-        ),
-        Some("done") if ending.after.condition_failed => (
-            Outcome::Done,
-            format!(
-                "{unit} was left out: a condition in the unit isn't met (systemctl status {unit})."
-            ),
-        ),
-        Some("done") if matches!(ending.after.active.as_str(), "active" | "reloading") => (
-            Outcome::Done,
-            format!("{label} runs ({unit}, started after {took})."),
-        ),
-        Some("done") => (
-            Outcome::Done,
-            format!("{label} ran and ended well ({unit}, after {took})."),
-        ),
-        Some("failed") => failed(format!(
-            "{label} failed{} after {took}; see: {journal}",
-            how(&ending.after)
-        )),
-        Some("canceled") => failed(format!(
-            "the start of {label} was cancelled after {took}: its unit was stopped or its job taken out of the queue"
-        )),
-        Some("timeout") => failed(format!(
-            "{label} did not start in time: its job waited {took} in systemd's queue"
-        )),
-        Some("dependency") => failed(format!(
-            "{label} was not started: a unit that it requires failed, most likely its gate; \
-             see: journalctl -b -u {}",
-            names::gate_of(unit)
-        )),
-        Some("assert") if target.blocked => failed(format!(
-            "{label} is blocked: its policy has errors; see: interlockctl verify"
-        )),
-        Some("assert") => failed(format!(
-            "{label} was not started: an assertion in the unit isn't met (without its lease a task can't start); \
-             see: {journal}"
-        )),
-        Some("skipped") => failed(format!(
-            "{label} was not started: its unit can't be started in its present state"
-        )),
-        Some(other) => failed(format!(
-            "{label} was not started: systemd says \"{other}\"; see: {journal}"
-        )),
-        None if ending.after.active == "active" => {
-            (Outcome::Done, format!("{label} runs ({unit})."))
-        }
-        None => failed(format!(
-            "systemd was restarted meanwhile and did not say how the start of {label} ended; see: systemctl status {unit}"
-        )),
-    }
-}
-
-fn how(after: &UnitFacts) -> String {
-    match (after.result.as_str(), after.status) {
-        ("exit-code", status) => format!(" with exit status {status}"),
-        ("signal" | "core-dump", signal) => format!(" (killed by signal {signal})"),
-        ("" | "success", _) => String::new(),
-        (result, _) => format!(" ({result})"),
     }
 }
 
