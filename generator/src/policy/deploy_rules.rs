@@ -1,15 +1,18 @@
 //! Which keys of `on-deploy` go together.
 
+use toml::de::DeTable;
+
 use super::diagnostic::Problems;
+use super::fragment::has;
 use super::settings::DeployAction;
 use super::task_fragment::OnDeployFragment;
 
 /// Reports keys that don't go with the action.
-pub(super) fn check(problems: &mut Problems, it: &OnDeployFragment) {
+pub(super) fn check(problems: &mut Problems, table: &DeTable<'_>, it: &OnDeployFragment) {
     let Some(action) = &it.action else {
         return;
     };
-    checkpoint(problems, it);
+    checkpoint(problems, table, it);
     fallback(problems, it);
     let interrupts = |action: DeployAction| {
         use DeployAction::{Checkpoint, Freeze, Restart, Stop};
@@ -26,7 +29,11 @@ pub(super) fn check(problems: &mut Problems, it: &OnDeployFragment) {
             .note(action.at, "the action is set here")
             .help("remove it");
     }
-    if let (Some(period), None) = (&it.interruption_period, &it.max_interruptions) {
+    if let Some(period) = it
+        .interruption_period
+        .as_ref()
+        .filter(|_| !has(table, "max-interruptions"))
+    {
         problems
             .error(
                 period.at,
@@ -36,7 +43,7 @@ pub(super) fn check(problems: &mut Problems, it: &OnDeployFragment) {
     }
 }
 
-fn checkpoint(problems: &mut Problems, it: &OnDeployFragment) {
+fn checkpoint(problems: &mut Problems, table: &DeTable<'_>, it: &OnDeployFragment) {
     let Some(action) = &it.action else {
         return;
     };
@@ -51,7 +58,7 @@ fn checkpoint(problems: &mut Problems, it: &OnDeployFragment) {
                     .note(signal.at, "the signal is set here")
                     .help("remove one of them");
             }
-            (None, None) => {
+            (None, None) if !has(table, "signal") && !has(table, "command") => {
                 problems
                     .error(
                         action.at,
@@ -77,20 +84,29 @@ fn fallback(problems: &mut Problems, it: &OnDeployFragment) {
     let (Some(action), Some(fallback)) = (&it.action, &it.fallback) else {
         return;
     };
-    let message = match (action.value, fallback.value) {
-        (_, DeployAction::Checkpoint) => {
-            "a fallback can't be \"checkpoint\": it may not end either"
-        }
-        (_, DeployAction::Wait) => "a fallback can't be \"wait\": the waiting is over by then",
-        (DeployAction::Ignore, _) => "action \"ignore\" has no fallback: nothing is waited for",
-        (DeployAction::Protect, _) => {
-            "action \"protect\" has no fallback: the deployment is refused instead"
-        }
-        (action, fallback) if action == fallback => "the fallback is the action itself",
+    let other = "write fallback = \"stop\", \"freeze\", \"restart\", \"protect\" or \"ignore\", or remove it";
+    let (message, help) = match (action.value, fallback.value) {
+        (DeployAction::Ignore, _) => (
+            "action \"ignore\" has no fallback: nothing is waited for",
+            "remove it",
+        ),
+        (DeployAction::Protect, _) => (
+            "action \"protect\" has no fallback: the deployment is refused instead",
+            "remove it",
+        ),
+        (_, DeployAction::Checkpoint) => (
+            "a fallback can't be \"checkpoint\": it may not end either",
+            other,
+        ),
+        (_, DeployAction::Wait) => (
+            "a fallback can't be \"wait\": the waiting is over by then",
+            other,
+        ),
+        (action, fallback) if action == fallback => ("the fallback is the action itself", other),
         _ => return,
     };
     problems
         .error(fallback.at, message)
         .note(action.at, "the action is set here")
-        .help("write fallback = \"stop\", \"freeze\", \"restart\", \"protect\" or \"ignore\", or remove it");
+        .help(help);
 }

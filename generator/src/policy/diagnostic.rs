@@ -1,5 +1,6 @@
 //! What is wrong with a policy, where, and what to write instead.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -82,7 +83,8 @@ impl Diagnostic {
             return None;
         }
         let before = self.column - 1;
-        let skip = before.saturating_sub(SHOWN / 2);
+        let skip = before.saturating_sub(SHOWN * 3 / 4);
+        let cut = self.text.chars().count() > skip + SHOWN;
         let shown: String = self.text.chars().skip(skip).take(SHOWN).collect();
         // Tabs are kept in both lines, so that the carets stand right at every tab width.
         let indent: String = shown
@@ -92,7 +94,7 @@ impl Diagnostic {
             .collect();
         let room = shown.chars().count().saturating_sub(before - skip).max(1);
         let carets = "^".repeat(self.width.clamp(1, room));
-        let shown = shown
+        let shown: String = shown
             .chars()
             .map(|c| {
                 if c.is_control() && c != '\t' {
@@ -102,7 +104,10 @@ impl Diagnostic {
                 }
             })
             .collect();
-        Some((shown, indent + &carets))
+        let head = if skip > 0 { "... " } else { "" };
+        let tail = if cut { " ..." } else { "" };
+        let carets = format!("{}{indent}{carets}", " ".repeat(head.len()));
+        Some((format!("{head}{shown}{tail}"), carets))
     }
 }
 
@@ -154,11 +159,6 @@ impl Problem {
         self
     }
 
-    pub(super) fn maybe_help(&mut self, help: Option<String>) -> &mut Self {
-        self.help = help.or(self.help.take());
-        self
-    }
-
     pub(super) fn note(&mut self, at: Span, what: impl Into<String>) -> &mut Self {
         self.notes.push((at, what.into()));
         self
@@ -205,6 +205,24 @@ impl Problems {
 
     pub(super) fn errors(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter().filter(|p| p.severity == Severity::Error)
+    }
+
+    /// The sources that can't take effect as they are. Of two that contradict each other, one that is wrong
+    /// anyhow is taken back first: the other may be good then.
+    pub(super) fn bad_sources(&self) -> BTreeSet<usize> {
+        let errors = || self.errors().filter(|problem| !problem.task_only);
+        let all: BTreeSet<usize> = errors().map(|problem| problem.at.source).collect();
+        let stands_alone = |problem: &&Problem| {
+            let others = problem.notes.iter().map(|(at, _)| at.source);
+            others
+                .filter(|other| *other != problem.at.source)
+                .all(|other| !all.contains(&other))
+        };
+        let alone: BTreeSet<usize> = errors()
+            .filter(stands_alone)
+            .map(|problem| problem.at.source)
+            .collect();
+        if alone.is_empty() { all } else { alone }
     }
 
     /// Keeps, of those found since there were `from`, only those that `keep` chooses.

@@ -3,13 +3,16 @@
 //! [`load`] is the way in. It never fails: it gives the settings that are to take effect, and tells what is
 //! wrong with the policy as it is written.
 
+mod blocked;
 mod deploy_rules;
 mod diagnostic;
 mod duration;
+mod fallback;
 mod files;
 mod fragment;
 mod gate_rules;
 mod inputs;
+mod last_good;
 mod order;
 mod reader;
 pub mod settings;
@@ -22,10 +25,12 @@ mod unit_name;
 mod validate;
 mod validate_task;
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::{fmt, fs};
 
 use crate::host::{DiskHost, Host, UnknownHost};
+use crate::names;
 use diagnostic::Problems;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::{GROUP_KEYS, LOCK_FILE_KEYS, RESOURCE_KEYS, TOP_KEYS, WINDOW_KEYS};
@@ -44,6 +49,8 @@ pub struct Loaded {
     pub state: PolicyState,
     /// What [`crate::names::LAST_GOOD`] must contain from now on, if that isn't what it contains.
     pub last_good: Option<String>,
+    /// What was done about the errors, one sentence each.
+    pub consequences: Vec<String>,
 }
 
 impl Loaded {
@@ -76,12 +83,25 @@ impl fmt::Display for PolicyState {
 
 /// The policy below `root`, `/` on a running system.
 pub fn load(root: &Path) -> Loaded {
-    loaded(files::scan(root), &DiskHost::new(root))
+    let kept = fs::read_to_string(root.join(names::LAST_GOOD.trim_start_matches('/')));
+    let mut loaded = loaded(
+        files::scan(root),
+        &DiskHost::new(root),
+        kept.as_deref().unwrap_or_default(),
+    );
+    loaded.last_good = loaded
+        .last_good
+        .filter(|text| kept.ok().as_ref() != Some(text));
+    loaded
 }
 
 /// The fragments of one directory alone, for the host below `root`; nothing replaces those with errors.
 pub fn check(dir: &Path, root: &Path) -> Loaded {
-    loaded(files::scan_one(dir), &DiskHost::new(root))
+    let loaded = loaded(files::scan_one(dir), &DiskHost::new(root), "");
+    Loaded {
+        last_good: None,
+        ..loaded
+    }
 }
 
 /// A policy of one text, on a host of which nothing is known.
@@ -90,43 +110,73 @@ pub fn check(dir: &Path, root: &Path) -> Loaded {
 ///
 /// What is wrong with it, warnings too, if it has errors.
 pub fn from_text(text: &str) -> Result<Settings, Vec<Diagnostic>> {
-    let sources = [Source::new("policy.toml", text)];
-    let mut problems = Problems::default();
-    let settings = compile(&sources, &UnknownHost, &mut problems);
-    if problems.errors().next().is_none() {
-        return Ok(settings);
+    let loaded = from_sources(vec![Source::new("policy.toml", text)], &UnknownHost, "");
+    match loaded.has_errors() {
+        false => Ok(loaded.settings),
+        true => Err(loaded.diagnostics),
     }
-    Err(problems.into_diagnostics(&sources))
 }
 
-fn loaded(files: Vec<files::File>, host: &dyn Host) -> Loaded {
+/// A policy of these fragments, in the order in which they count; `kept` is a last good policy.
+pub fn from_sources(sources: Vec<Source>, host: &dyn Host, kept: &str) -> Loaded {
+    finish(sources, Problems::default(), host, kept)
+}
+
+fn loaded(files: Vec<files::File>, host: &dyn Host, kept: &str) -> Loaded {
     let mut problems = Problems::default();
     let sources = files::sources(files, &mut problems);
-    let settings = compile(&sources, host, &mut problems);
-    let state = match problems.errors().next() {
-        None => PolicyState::Good,
-        Some(_) => PolicyState::Partial,
-    };
+    finish(sources, problems, host, kept)
+}
+
+fn finish(sources: Vec<Source>, mut problems: Problems, host: &dyn Host, kept: &str) -> Loaded {
+    let compiled = compile(&sources, &vec![false; sources.len()], host, &mut problems);
+    if problems.errors().next().is_none() {
+        return Loaded {
+            settings: compiled.settings,
+            last_good: Some(last_good::write(&sources)),
+            diagnostics: problems.into_diagnostics(&sources),
+            state: PolicyState::Good,
+            consequences: Vec::new(),
+        };
+    }
+    let settled = fallback::settle(&sources, &problems.bad_sources(), kept, host);
     Loaded {
-        settings,
+        settings: settled.compiled.settings,
         diagnostics: problems.into_diagnostics(&sources),
-        state,
+        state: match settled.partial {
+            true => PolicyState::Partial,
+            false => PolicyState::LastGood,
+        },
         last_good: None,
+        consequences: settled.consequences,
     }
 }
 
-fn compile(sources: &[Source], host: &dyn Host, problems: &mut Problems) -> Settings {
+/// What comes of fragments.
+struct Compiled {
+    settings: Settings,
+    /// Units of tasks that are left out, and that run without a gate.
+    refused: BTreeSet<String>,
+}
+
+/// Compiles fragments; of those that are `blocked`, the tasks' units are blocked.
+fn compile(
+    sources: &[Source],
+    blocked: &[bool],
+    host: &dyn Host,
+    problems: &mut Problems,
+) -> Compiled {
     let fragments = sources
         .iter()
+        .zip(blocked)
         .enumerate()
-        .map(|(index, source)| (fragment::parse(index, source, problems), false))
+        .map(|(index, (source, blocked))| (fragment::parse(index, source, problems), *blocked))
         .collect();
     let inputs = inputs::merge(fragments, problems);
-    let context = validate::Context {
+    validate::validate(validate::Context {
         inputs: &inputs,
         sources,
         host,
         problems,
-    };
-    validate::validate(context).settings
+    })
 }

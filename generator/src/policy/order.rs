@@ -1,5 +1,180 @@
-//! Finds orders that contradict each other.
+//! Finds orders that contradict each other: systemd would refuse to start such tasks together.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use super::inputs::Inputs;
+use super::source::Span;
 use super::validate::Context;
 
-pub(super) fn check(_: &mut Context<'_>) {}
+/// As many contradictions as are told at once; each more would be one of the same knot.
+const MOST: usize = 20;
+
+/// One task before another.
+struct Edge {
+    before: usize,
+    after: usize,
+    /// Where the policy says so, and how.
+    at: Span,
+    why: String,
+    /// Whether a contradiction with it was told already.
+    told: bool,
+}
+
+/// Reports each circle of orders.
+pub(super) fn check(context: &mut Context<'_>) {
+    let names: Vec<&str> = context.inputs.tasks.keys().map(String::as_str).collect();
+    let mut edges = edges(context.inputs, &names);
+    for _ in 0..MOST {
+        let Some(circle) = circle(&edges, names.len()) else {
+            return;
+        };
+        report(context, &names, &edges, &circle);
+        // The next one is to be found as if the latest line of this one were not there.
+        if let Some(latest) = latest(&edges, &circle) {
+            edges[latest].told = true;
+        }
+    }
+}
+
+fn edges(inputs: &Inputs, names: &[&str]) -> Vec<Edge> {
+    let index: BTreeMap<&str, usize> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (*name, at))
+        .collect();
+    let mut edges = Vec::new();
+    let mut add = |before: Option<&usize>, after: Option<&usize>, at: Span, why: String| {
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            edges.push(Edge {
+                before: *before,
+                after: *after,
+                at,
+                why,
+                told: false,
+            });
+        }
+    };
+    for (name, task) in &inputs.tasks {
+        let this = index.get(name.as_str());
+        for other in &task.body.after {
+            let why = format!("\"{name}\" comes after \"{}\"", other.value);
+            add(index.get(other.value.as_str()), this, other.at, why);
+        }
+        // A task that preempts another starts only when that one has stopped.
+        for other in &task.body.preempts {
+            let why = format!(
+                "\"{name}\" preempts \"{}\", and so comes after it",
+                other.value
+            );
+            add(index.get(other.value.as_str()), this, other.at, why);
+        }
+    }
+    for (window, it) in &inputs.windows {
+        let members: Vec<_> = it
+            .body
+            .order
+            .iter()
+            .filter(|member| index.contains_key(member.value.as_str()))
+            .collect();
+        for pair in members.windows(2) {
+            let (first, second) = (&pair[0], &pair[1]);
+            let why = format!(
+                "\"{}\" comes after \"{}\" in window \"{window}\"",
+                second.value, first.value
+            );
+            add(
+                index.get(first.value.as_str()),
+                index.get(second.value.as_str()),
+                second.at,
+                why,
+            );
+        }
+    }
+    edges
+}
+
+/// A shortest circle through the first task that is in one, as indices of its edges.
+fn circle(edges: &[Edge], tasks: usize) -> Option<Vec<usize>> {
+    let mut leaving = vec![Vec::new(); tasks];
+    for (index, edge) in edges.iter().enumerate().filter(|(_, edge)| !edge.told) {
+        leaving[edge.before].push(index);
+    }
+    knotted(edges, tasks)
+        .into_iter()
+        .find_map(|start| shortest(edges, &leaving, start))
+}
+
+/// Tasks that are in a circle or behind one: those that are left when, again and again, every task is taken
+/// away before which none is left.
+fn knotted(edges: &[Edge], tasks: usize) -> Vec<usize> {
+    let mut waits_for = vec![0usize; tasks];
+    let mut leaving = vec![Vec::new(); tasks];
+    for edge in edges.iter().filter(|edge| !edge.told) {
+        waits_for[edge.after] += 1;
+        leaving[edge.before].push(edge.after);
+    }
+    let mut free: Vec<usize> = (0..tasks).filter(|task| waits_for[*task] == 0).collect();
+    while let Some(task) = free.pop() {
+        for after in &leaving[task] {
+            waits_for[*after] -= 1;
+            if waits_for[*after] == 0 {
+                free.push(*after);
+            }
+        }
+    }
+    (0..tasks).filter(|task| waits_for[*task] > 0).collect()
+}
+
+/// The shortest way from a task back to itself.
+fn shortest(edges: &[Edge], leaving: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
+    let mut came_by: Vec<Option<usize>> = vec![None; leaving.len()];
+    let mut queue = VecDeque::from([start]);
+    while let Some(task) = queue.pop_front() {
+        for index in &leaving[task] {
+            let next = edges[*index].after;
+            if came_by[next].is_some() {
+                continue;
+            }
+            came_by[next] = Some(*index);
+            if next == start {
+                let mut way = vec![*index];
+                while edges[way[way.len() - 1]].before != start {
+                    way.push(came_by[edges[way[way.len() - 1]].before]?);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            queue.push_back(next);
+        }
+    }
+    None
+}
+
+/// The edge that was written last: of two fragments, the later is told.
+fn latest(edges: &[Edge], circle: &[usize]) -> Option<usize> {
+    circle
+        .iter()
+        .copied()
+        .max_by_key(|index| (edges[*index].at.source, edges[*index].at.start))
+}
+
+fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge], circle: &[usize]) {
+    let (Some(latest), Some(first)) = (latest(edges, circle), circle.first()) else {
+        return;
+    };
+    let mut way = names[edges[*first].before].to_owned();
+    for index in circle {
+        way.push_str(" -> ");
+        way.push_str(names[edges[*index].after]);
+    }
+    let problem = context.problems.error(
+        edges[latest].at,
+        format!("the order contradicts itself: {way}"),
+    );
+    for index in circle {
+        problem.note(edges[*index].at, edges[*index].why.clone());
+    }
+    problem.help("take one of these lines back");
+}

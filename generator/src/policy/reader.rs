@@ -397,19 +397,26 @@ impl<'p> Reader<'p> {
             return None;
         }
         let program = &items[0];
-        if !program.value.starts_with('/') || program.value.ends_with('/') {
-            let message = format!(
-                "\"{}\" is not the absolute path of a program",
-                program.value
-            );
+        if program.value.ends_with('/') {
+            self.problems
+                .error(program.at, format!("\"{}\" is a directory", program.value))
+                .help(format!("write {example}"));
+            return None;
+        }
+        if !program.value.starts_with('/') {
             let name = program
                 .value
                 .rsplit('/')
-                .find(|part| !part.is_empty() && *part != "~");
+                .next()
+                .filter(|name| !name.is_empty());
             let help = match name {
                 Some(name) => format!("write its whole path, as in \"/usr/bin/{name}\""),
                 None => format!("write {example}"),
             };
+            let message = format!(
+                "\"{}\" is not the absolute path of a program",
+                program.value
+            );
             self.problems.error(program.at, message).help(help);
             return None;
         }

@@ -93,6 +93,10 @@ impl Source {
         text.strip_suffix('\r').unwrap_or(text)
     }
 
+    pub(super) fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// First byte of a line.
     pub(super) fn start_of(&self, line: usize) -> usize {
         self.lines[line]

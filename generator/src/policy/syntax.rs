@@ -12,31 +12,69 @@ pub(super) fn report(
     errors: &[toml::de::Error],
     problems: &mut Problems,
 ) {
+    let mut tables_merged = false;
     for error in errors {
         let at = Span::new(index, error.span().unwrap_or(0..0));
         if error.message().starts_with("duplicate key") {
-            duplicate(source, at, problems);
+            let first = first_place(source, at);
+            let header = is_header(source.line(source.line_of(at.start)));
+            tables_merged |= header;
+            // The parser goes on with both tables as one, and finds the same keys in it.
+            if first.is_some() || header || !tables_merged {
+                duplicate(source, at, first, problems);
+            }
             continue;
         }
-        problems
-            .error(at, format!("this is not TOML: {}", error.message()))
-            .help("see interlock-policy(5) for the syntax; strings are quoted, as unit = \"name.service\"");
+        let (message, help) = explain(source, at, error.message());
+        problems.error(at, message).help(help);
     }
 }
 
-fn duplicate(source: &Source, at: Span, problems: &mut Problems) {
+fn explain(source: &Source, at: Span, message: &str) -> (String, String) {
+    let line = source.line_of(at.start);
+    let rest = source
+        .text()
+        .get(at.start..)
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default();
+    if message.starts_with("string values must be quoted") {
+        if rest.trim().is_empty() || rest.trim_start().starts_with('#') {
+            return (
+                "there is no value".to_owned(),
+                "write one after the =, or remove the line".to_owned(),
+            );
+        }
+        let value = source.text().get(at.start..at.end).unwrap_or_default();
+        let message = "text must stand in quotes".to_owned();
+        return (message, format!("write \"{value}\""));
+    }
+    let help = match is_header(source.line(line)) {
+        true => "a table begins with a line as [tasks.NAME]",
+        false => "a line is KEY = VALUE, as unit = \"name.service\"; see interlock-policy(5)",
+    };
+    (format!("this is not TOML: {message}"), help.to_owned())
+}
+
+fn is_header(line: &str) -> bool {
+    line.trim_start().starts_with('[')
+}
+
+fn duplicate(source: &Source, at: Span, first: Option<Span>, problems: &mut Problems) {
     let name = source.text().get(at.start..at.end).unwrap_or_default();
-    let problem = problems.error(at, format!("{name} is defined twice in this file"));
+    let name = name.trim_matches(['"', '\'']);
+    let problem = problems.error(at, format!("\"{name}\" is defined twice in this file"));
     problem.help("keep one of them");
-    if let Some(first) = first_place(source, at, name) {
+    if let Some(first) = first {
         problem.note(first, "first defined here");
     }
 }
 
 /// Where the key or table was first: the parser doesn't say, but its line begins alike.
-fn first_place(source: &Source, at: Span, name: &str) -> Option<Span> {
+fn first_place(source: &Source, at: Span) -> Option<Span> {
+    let name = source.text().get(at.start..at.end)?;
     let line = source.line_of(at.start);
-    let is_header = |text: &str| text.trim_start().starts_with('[');
     let header = is_header(source.line(line));
     let wanted = match header {
         true => source.line(line).trim().split(']').next()?,
@@ -71,10 +109,15 @@ pub(super) fn drop_consequences(
     from: usize,
     problems: &mut Problems,
 ) {
-    let broken: BTreeSet<usize> = errors
-        .iter()
-        .filter_map(|error| error.span())
-        .map(|span| source.line_of(span.start))
-        .collect();
+    let mut broken = BTreeSet::new();
+    for span in errors.iter().filter_map(toml::de::Error::span) {
+        let line = source.line_of(span.start);
+        broken.insert(line);
+        // What stands below a header that can't be read belongs to an unknown table.
+        if is_header(source.line(line)) {
+            let below = line + 1..source.line_count();
+            broken.extend(below.take_while(|line| !is_header(source.line(*line))));
+        }
+    }
     problems.retain_since(from, |p| !broken.contains(&source.line_of(p.at.start)));
 }

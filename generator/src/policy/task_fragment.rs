@@ -346,7 +346,7 @@ fn on_deploy(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<On
                 super::suggest::list(&DEPLOY_ACTIONS.map(|(word, _)| word))
             ));
     }
-    super::deploy_rules::check(reader.problems, &it);
+    super::deploy_rules::check(reader.problems, table, &it);
     Some(it)
 }
 

@@ -80,11 +80,18 @@ pub(super) fn check_policy_name(name: &str) -> Result<(), Wrong> {
 
 /// Checks the name of a task's unit.
 pub(super) fn check_unit(name: &str) -> Result<(), Wrong> {
-    let Some((stem, suffix)) = name.rsplit_once('.') else {
-        return wrong(
-            "has no suffix",
-            format!("write {}", quoted(&(mangle(name) + ".service"))),
-        );
+    // Somebody pasted the unit's path.
+    if let Some(base) = name
+        .strip_prefix('/')
+        .and_then(|path| path.rsplit('/').next())
+        && check_unit(base).is_ok()
+    {
+        return wrong("is a path", format!("write {}", quoted(base)));
+    }
+    let is_type = |suffix: &str| suffix.bytes().all(|b| b.is_ascii_lowercase());
+    let Some((stem, suffix)) = name.rsplit_once('.').filter(|(_, suffix)| is_type(suffix)) else {
+        let help = format!("write {}", quoted(&(mangle(name) + ".service")));
+        return wrong("has no suffix", help);
     };
     if !SUFFIXES.contains(&suffix) {
         let help = format!("write {}", quoted(&(mangle(name) + ".service")));

@@ -8,7 +8,7 @@ use super::fragment::{GroupFragment, Named, ResourceFragment, WindowFragment};
 use super::inputs::Inputs;
 use super::settings::{Group, OnDeadlock, Resource, Settings, Window};
 use super::source::{At, Source, Span};
-use super::{order, suggest, validate_task};
+use super::{Compiled, blocked, order, suggest, validate_task};
 use crate::host::Host;
 
 /// What is written nowhere.
@@ -23,15 +23,8 @@ pub(super) struct Context<'a> {
     pub(super) problems: &'a mut Problems,
 }
 
-/// What came of it.
-pub(super) struct Validated {
-    pub(super) settings: Settings,
-    /// Units that would hold up boot at a gate: never guarded, never blocked.
-    pub(super) refused: BTreeSet<String>,
-}
-
 /// Validates the whole policy. Errors are reported; what they leave out is missing from the settings.
-pub(super) fn validate(mut context: Context<'_>) -> Validated {
+pub(super) fn validate(mut context: Context<'_>) -> Compiled {
     let mut settings = Settings::default();
     for (name, resource) in &context.inputs.resources {
         if resource.sound {
@@ -47,18 +40,19 @@ pub(super) fn validate(mut context: Context<'_>) -> Validated {
         }
     }
     for (name, window) in &context.inputs.windows {
-        if let Some(window) = self::window(&mut context, &settings, &units, window) {
+        if let Some(window) = self::window(&mut context, &settings, window) {
             settings.windows.insert(name.clone(), window);
         }
     }
     for (name, group) in &context.inputs.groups {
-        if let Some(group) = self::group(&mut context, &settings, group) {
+        if let Some(group) = self::group(&mut context, group) {
             settings.groups.insert(name.clone(), group);
         }
     }
     order::check(&mut context);
     drop_ineffective(&mut settings);
-    Validated {
+    settings.blocked = blocked::units(&context, &settings, &units.refused);
+    Compiled {
         settings,
         refused: units.refused,
     }
@@ -86,7 +80,6 @@ fn resource(context: &Context<'_>, resource: &Named<ResourceFragment>) -> Resour
 fn window(
     context: &mut Context<'_>,
     settings: &Settings,
-    units: &validate_task::Units,
     window: &Named<WindowFragment>,
 ) -> Option<Window> {
     let body = &window.body;
@@ -124,7 +117,6 @@ fn window(
             }
         }
     }
-    let _ = units;
     window.sound.then(|| Window {
         description: text(&body.description),
         calendar: body.calendar.clone(),
@@ -136,7 +128,7 @@ fn window(
     })
 }
 
-fn group(context: &mut Context<'_>, _: &Settings, group: &Named<GroupFragment>) -> Option<Group> {
+fn group(context: &mut Context<'_>, group: &Named<GroupFragment>) -> Option<Group> {
     let body = &group.body;
     context.check_tasks(&body.tasks);
     group.sound.then(|| Group {

@@ -16,15 +16,18 @@ const INTERRUPTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 const RETRY_MAX_DELAY: Duration = Duration::from_secs(3600);
 
-/// Units that interlock itself needs in order to open a gate.
-const NEEDED: [&str; 6] = [
+/// Units without which no gate can open.
+const NEEDED: [&str; 4] = [
     "interlockd.service",
     "dbus.service",
     "dbus-broker.service",
     "systemd-journald.service",
-    "systemd-logind.service",
-    "polkit.service",
 ];
+
+/// Whether this is interlock's own, or interlock could open no gate without it.
+pub(super) fn is_needed(unit: &str) -> bool {
+    NEEDED.contains(&unit) || unit.starts_with("interlock-")
+}
 
 /// The unit of each task.
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ pub(super) fn units(context: &mut Context<'_>) -> Units {
         let Some((unit, at)) = unit(context, task) else {
             continue;
         };
-        if refuse_early(context, task, &unit, at) {
+        if refuse_needed(context, &unit, at) || refuse_early(context, task, &unit, at) {
             units.refused.insert(unit.name);
             continue;
         }
@@ -94,7 +97,9 @@ fn unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option<(Unit, 
     let mut unit = match found {
         Some(found) => found,
         None => {
-            missing(context, &named.value, at);
+            if !is_needed(&named.value) {
+                missing(context, &named.value, at);
+            }
             Unit {
                 name: named.value.clone(),
                 ..Unit::default()
@@ -103,22 +108,6 @@ fn unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option<(Unit, 
     };
     if unit.name != named.value && !unit.aliases.contains(&named.value) {
         unit.aliases.push(named.value.clone());
-    }
-    let is_gate = names::unit_of_gate(&unit.name).is_some() || unit.name == names::gate_of("");
-    let own = unit.name.starts_with("interlock-") && is_gate;
-    if own || NEEDED.contains(&unit.name.as_str()) || NEEDED.contains(&named.value.as_str()) {
-        context
-            .problems
-            .error(
-                at,
-                format!(
-                    "{} can't be a task: interlock needs it to open gates",
-                    named.value
-                ),
-            )
-            .task_only()
-            .help("remove this task");
-        return None;
     }
     if let Err(wrong) = unit_name::check_unit(&unit.name) {
         let message = format!(
@@ -182,6 +171,27 @@ fn command_unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option
         name,
         ..Unit::default()
     })
+}
+
+/// Whether a task's unit is one that gates themselves depend on.
+fn refuse_needed(context: &mut Context<'_>, unit: &Unit, at: Span) -> bool {
+    let Some(name) = unit
+        .aliases
+        .iter()
+        .chain([&unit.name])
+        .find(|name| is_needed(name))
+    else {
+        return false;
+    };
+    context
+        .problems
+        .error(
+            at,
+            format!("{name} can't be a task: without it no gate opens"),
+        )
+        .task_only()
+        .help("remove this task");
+    true
 }
 
 /// Whether a task starts so early that its gate, which needs a socket, would hold up boot for ever.
