@@ -2,6 +2,8 @@
 //!
 //! `UPDATE=1 cargo test --test policy_errors` writes those files anew.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -271,17 +271,17 @@ fn lock_file(reader: &mut Reader<'_>, key: &str, item: &Value<'_>) -> Option<Loc
                 .help(format!("add {help}"));
         }
     }
-    if let (Some(comm), Some(kind)) = (&comm, &kind) {
-        if kind.value != LockKind::Pidfile {
-            reader
-                .problems
-                .error(
-                    comm.at,
-                    "\"comm\" is only for pid files: other locks name their holder themselves",
-                )
-                .note(kind.at, "the kind is set here")
-                .help("remove it, or write kind = \"pidfile\"");
-        }
+    if let (Some(comm), Some(kind)) = (&comm, &kind)
+        && kind.value != LockKind::Pidfile
+    {
+        reader
+            .problems
+            .error(
+                comm.at,
+                "\"comm\" is only for pid files: other locks name their holder themselves",
+            )
+            .note(kind.at, "the kind is set here")
+            .help("remove it, or write kind = \"pidfile\"");
     }
     if let Some(comm) = comm.as_ref().filter(|comm| comm.value.len() > COMM_MAX) {
         let cut: String = comm.value.chars().take(COMM_MAX).collect();

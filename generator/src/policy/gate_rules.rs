@@ -38,13 +38,13 @@ pub(super) fn check(context: &mut Context<'_>, task: &Named<TaskFragment>) {
             )
             .help("add uninterruptible = true, or set TimeoutStopSec= in the unit itself");
     }
-    if let (Some(wait), Some(busy)) = (&body.max_wait, &body.when_busy) {
-        if busy.value != WhenBusy::Queue {
-            context
-                .problems
-                .error(wait.at, "\"max-wait\" has no effect: this task never waits")
-                .note(busy.at, "what happens instead is set here")
-                .help("remove it, or write when-busy = \"queue\"");
-        }
+    if let (Some(wait), Some(busy)) = (&body.max_wait, &body.when_busy)
+        && busy.value != WhenBusy::Queue
+    {
+        context
+            .problems
+            .error(wait.at, "\"max-wait\" has no effect: this task never waits")
+            .note(busy.at, "what happens instead is set here")
+            .help("remove it, or write when-busy = \"queue\"");
     }
 }

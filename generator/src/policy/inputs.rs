@@ -66,10 +66,10 @@ fn add<T>(
             problems
                 .error(*at, format!("{kind} \"{name}\" is defined twice"))
                 .note(first.name.at, "first defined here")
-                .help(format!(
+                .help(
                     "keep one of them; to replace a whole fragment, give the new one its file name in \
-                     /etc/interlock/policy.d"
-                ));
+                     /etc/interlock/policy.d",
+                );
             continue;
         }
         all.insert(name.clone(), item);

@@ -373,14 +373,14 @@ fn retry(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<RetryF
             .error(at, "\"retry\" needs \"attempts\"")
             .help("add attempts = 3");
     }
-    if let (Some(delay), Some(most)) = (&it.delay, &it.max_delay) {
-        if most.value < delay.value {
-            reader
-                .problems
-                .error(most.at, "\"max-delay\" is shorter than \"delay\"")
-                .note(delay.at, "the first delay is set here")
-                .help("make it at least as long");
-        }
+    if let (Some(delay), Some(most)) = (&it.delay, &it.max_delay)
+        && most.value < delay.value
+    {
+        reader
+            .problems
+            .error(most.at, "\"max-delay\" is shorter than \"delay\"")
+            .note(delay.at, "the first delay is set here")
+            .help("make it at least as long");
     }
     Some(it)
 }

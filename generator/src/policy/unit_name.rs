@@ -56,11 +56,11 @@ pub(super) fn check_policy_name(name: &str) -> Result<(), Wrong> {
             "write it without the dot",
         );
     }
-    if let Some((stem, suffix)) = name.rsplit_once('.') {
-        if SUFFIXES.contains(&suffix) {
-            let help = format!("write \"{stem}\" here, and unit = \"{name}\" in the task");
-            return wrong("looks like a unit's name", help);
-        }
+    if let Some((stem, suffix)) = name.rsplit_once('.')
+        && SUFFIXES.contains(&suffix)
+    {
+        let help = format!("write \"{stem}\" here, and unit = \"{name}\" in the task");
+        return wrong("looks like a unit's name", help);
     }
     match name.chars().find(|c| !is_unit_char(*c)) {
         None => Ok(()),
