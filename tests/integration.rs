@@ -1,22 +1,27 @@
 //! Cases on real systemd, each on every version: `252::NAME` and `257::NAME`.
+//!
+//! The cases of one version share a machine, one after another; the versions run side by side.
 
-use interlock_tests::machine::Machine;
-use interlock_tests::root::Version;
+#![allow(missing_docs)]
+
+mod cases;
+mod runner;
+
 use libtest_mimic::{Arguments, Trial};
 
+use interlock_tests::root::Version;
+
 fn main() {
-    let args = Arguments::from_args();
-    let trials = Version::ALL.into_iter().map(|version| {
-        Trial::test(format!("{version}::boots"), move || {
-            let machine = Machine::boot(version)?;
-            let text =
-                machine.sh("systemctl --version; cat /proc/self/cgroup; id alice; ls /run")?;
-            println!("{text}");
-            let v = machine.version();
-            machine.reboot()?;
-            assert!(text.starts_with(&format!("systemd {v}")), "{text}");
-            Ok(())
-        })
-    });
-    libtest_mimic::run(&args, trials.collect()).exit();
+    let mut args = Arguments::from_args();
+    let cases = cases::all();
+    let trials: Vec<Trial> = cases
+        .iter()
+        .flat_map(|case| Version::ALL.map(|version| runner::trial(version, *case)))
+        .collect();
+    // Each waits for its turn on its version's machine, so all of them may wait at once; with as
+    // few threads as there are cores, one machine would idle while the other one is busy.
+    args.test_threads = args.test_threads.or(Some(trials.len().max(1)));
+    let conclusion = libtest_mimic::run(&args, trials);
+    runner::shut_down();
+    conclusion.exit();
 }

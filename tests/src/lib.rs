@@ -1,6 +1,11 @@
 //! The testbed: real systemd in a container, and what the integration tests, the demo and the benchmarks share.
 
+pub mod case;
 pub mod command;
+pub mod install;
+pub mod log;
 pub mod machine;
 pub mod root;
+pub mod rpm;
+pub mod service;
 pub mod wait;

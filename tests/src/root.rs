@@ -77,6 +77,12 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
     ln -sfn /dev/null "etc/systemd/system/$unit"
 done
 chroot . useradd --create-home alice
+# Debian's rpm has its database in the home directory of whoever calls it.
+mkdir -p etc/rpm
+echo '%_dbpath /var/lib/rpm' >etc/rpm/macros.dbpath
+# What upstream installs and Debian leaves out.
+printf '#!/bin/sh\nexec python3 -m dnf.automatic.main "$@"\n' >usr/bin/dnf-automatic
+chmod 755 usr/bin/dnf-automatic
 rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc usr/share/locale
 "#
     }

@@ -1,0 +1,247 @@
+//! Every line of the gate's unit, of the drop-in, the socket and the daemon's unit: what breaks without it.
+
+use anyhow::{Result, ensure};
+use interlock_tests::case::Case;
+use interlock_tests::service::Service;
+use interlock_tests::wait::{SOON, wait_for};
+
+use super::support::{daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn};
+
+cases![
+    part_of_lets_a_stop_of_the_task_end_its_wait,
+    wants_brings_a_stopped_socket_back,
+    gate_starts_only_when_the_socket_listens,
+    stop_when_unneeded_gives_the_lease_back_without_the_daemon,
+    no_default_dependencies_let_a_task_before_basic_target_run,
+    ignore_on_isolate_keeps_gates,
+    no_start_limit_lets_forty_quick_starts_run,
+    collect_mode_leaves_no_failed_gates,
+    type_notify_opens_on_a_grant_only,
+    remain_after_exit_holds_the_lease_without_a_process,
+    no_start_timeout_ends_a_wait,
+    log_level_keeps_gates_out_of_the_journal,
+    a_stop_of_the_socket_stops_no_task,
+    a_new_drop_in_kills_no_running_task,
+    restart_always_brings_the_daemon_back_from_every_end,
+    no_start_limit_of_the_daemon_takes_the_socket_down,
+];
+
+fn part_of_lets_a_stop_of_the_task_end_its_wait(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    let pid = main_pid(case, &gate("b"))?;
+    // Nobody but systemd itself is there to end it.
+    let daemon = main_pid(case, "interlockd.service")?;
+    case.sh(&format!("kill -STOP {daemon}"))?;
+    let stopped = case.stop(&["b.service"]);
+    let gone = case.wait_until(&format!("! kill -0 {pid} 2>/dev/null"));
+    case.sh(&format!("kill -CONT {daemon}"))?;
+    stopped?;
+    gone?;
+    release_in_turn(case, &["a"])
+}
+
+fn wants_brings_a_stopped_socket_back(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a").runs(0.0)])?;
+    case.exclusive(&["a"])?;
+    case.sh("systemctl stop interlock.socket interlockd.service")?;
+    case.start(&["a.service"])?;
+    case.ran("a.service", 1)?;
+    ensure!(case.property("interlock.socket", "ActiveState")? == "active");
+    Ok(())
+}
+
+fn gate_starts_only_when_the_socket_listens(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a").runs(0.0)])?;
+    case.unit(
+        "interlock.socket.d/slow.conf",
+        "[Socket]\nExecStartPre=/bin/sleep 1\n",
+    )?;
+    case.exclusive(&["a"])?;
+    case.sh("systemctl stop interlock.socket interlockd.service")?;
+    // Keep the gate's properties after its end.
+    case.start(&["a.service"])?;
+    wait_for("the gate's start", SOON, || {
+        let jobs = case.sh("systemctl list-jobs --no-legend --full")?;
+        if jobs.contains("interlock.socket") && jobs.contains("running") {
+            let pid = case.property(&gate("a"), "MainPID")?;
+            ensure!(
+                pid == "0",
+                "the gate's process runs before the socket listens"
+            );
+        }
+        Ok((case.log()?.count("a.service") == 1).then_some(()))
+    })?;
+    case.ran("a.service", 1)
+}
+
+fn stop_when_unneeded_gives_the_lease_back_without_the_daemon(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a")])?;
+    case.exclusive(&["a"])?;
+    case.start(&["a.service"])?;
+    case.begun("a.service")?;
+    let daemon = main_pid(case, "interlockd.service")?;
+    case.sh(&format!("kill -STOP {daemon}"))?;
+    let released = case
+        .release("a.service")
+        .and_then(|()| case.becomes(&gate("a"), "inactive"));
+    case.sh(&format!("kill -CONT {daemon}"))?;
+    released
+}
+
+fn no_default_dependencies_let_a_task_before_basic_target_run(case: &Case<'_>) -> Result<()> {
+    let early = Service::oneshot("early")
+        .runs(0.0)
+        .unit("DefaultDependencies=no")
+        .unit("After=sysinit.target")
+        .unit("Before=basic.target");
+    case.services(&[early])?;
+    case.sh("mkdir -p /etc/systemd/system/basic.target.wants
+             ln -s ../early.service /etc/systemd/system/basic.target.wants/")?;
+    case.exclusive(&["early"])?;
+    case.sh("systemctl stop --no-block multi-user.target graphical.target basic.target")?;
+    case.becomes("basic.target", "inactive")?;
+    case.sh("systemctl start multi-user.target")?;
+    case.ran("early.service", 1)?;
+    let journal = case.journal("_PID=1")?;
+    ensure!(!journal.contains("ordering cycle"), "{journal}");
+    Ok(())
+}
+
+fn ignore_on_isolate_keeps_gates(case: &Case<'_>) -> Result<()> {
+    let isolated = |name| Service::oneshot(name).unit("IgnoreOnIsolate=yes");
+    case.services(&[isolated("a"), isolated("b")])?;
+    case.exclusive(&["a", "b"])?;
+    super::support::start_in_turn(case, &["a", "b"])?;
+    case.sh("systemctl isolate multi-user.target")?;
+    if case.version().number() >= 257 {
+        case.queued(&["b.service"])?;
+        return release_in_turn(case, &["a", "b"]);
+    }
+    // 252 stops a unit that something which isn't kept requires, whatever it says itself; what
+    // must hold is that nothing is stuck and nothing overlaps.
+    for name in ["a.service", "b.service"] {
+        if case.log()?.is_running(name) {
+            case.release(name)?;
+        }
+    }
+    case.no_overlap(&["a.service", "b.service"])
+}
+
+fn no_start_limit_lets_forty_quick_starts_run(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a")
+        .runs(0.0)
+        .unit("StartLimitIntervalSec=0")])?;
+    case.exclusive(&["a"])?;
+    case.sh("for i in $(seq 40); do systemctl start a.service || exit 1; done")?;
+    case.ran("a.service", 40)
+}
+
+fn collect_mode_leaves_no_failed_gates(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    let pid = main_pid(case, &gate("b"))?;
+    case.sh(&format!("kill -KILL {pid}"))?;
+    case.wait_until(&format!(
+        "! systemctl list-units --all --full --no-legend | grep -F '{}'",
+        gate("b")
+    ))?;
+    release_in_turn(case, &["a"])
+}
+
+fn type_notify_opens_on_a_grant_only(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    case.sh(&format!("systemctl kill --signal=TERM '{}'", gate("b")))?;
+    case.wait_until("! systemctl list-jobs --no-legend | grep -F b.service")?;
+    ensure!(
+        case.log()?.count("b.service") == 0,
+        "a signal opened the gate"
+    );
+    release_in_turn(case, &["a"])
+}
+
+fn remain_after_exit_holds_the_lease_without_a_process(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    ensure!(case.property(&gate("a"), "SubState")? == "exited");
+    ensure!(case.property(&gate("a"), "MainPID")? == "0");
+    release_in_turn(case, &["a", "b"])
+}
+
+fn no_start_timeout_ends_a_wait(case: &Case<'_>) -> Result<()> {
+    case.write(
+        "/etc/systemd/system.conf.d/timeout.conf",
+        "[Manager]\nDefaultTimeoutStartSec=1\n",
+    )?;
+    case.sh("systemctl daemon-reexec")?;
+    // A oneshot, unlike a gate, has no limit by default; so the wait of one shows that time passes.
+    let result = line_up(case, &["a", "b"]).and_then(|()| {
+        case.unit(
+            "slow.service",
+            "[Service]\nType=notify\nExecStart=/bin/sleep 60\n",
+        )?;
+        case.reload_systemd()?;
+        // This one is ended by the limit, and began to wait later than b's gate.
+        case.try_start("slow.service")?;
+        case.failed("slow.service")?;
+        case.queued(&["b.service"])?;
+        release_in_turn(case, &["a", "b"])
+    });
+    case.sh("rm -rf /etc/systemd/system.conf.d; systemctl daemon-reexec")?;
+    result
+}
+
+fn log_level_keeps_gates_out_of_the_journal(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a").runs(0.0)])?;
+    case.exclusive(&["a"])?;
+    case.start(&["a.service"])?;
+    case.ran("a.service", 1)?;
+    case.leaves_nothing()?;
+    let journal = case.journal(&format!("UNIT='{}'", gate("a")))?;
+    ensure!(
+        journal.is_empty(),
+        "systemd logs about the gate:\n{journal}"
+    );
+    Ok(())
+}
+
+fn a_stop_of_the_socket_stops_no_task(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    case.sh("systemctl stop interlock.socket")?;
+    ensure!(case.log()?.is_running("a.service"));
+    ensure!(case.property(&gate("a"), "ActiveState")? == "active");
+    case.sh("systemctl start interlock.socket interlockd.service")?;
+    release_in_turn(case, &["a", "b"])
+}
+
+fn a_new_drop_in_kills_no_running_task(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a")])?;
+    case.reload_systemd()?;
+    case.start(&["a.service"])?;
+    case.begun("a.service")?;
+    case.exclusive(&["a"])?;
+    ensure!(
+        case.log()?.is_running("a.service"),
+        "the reload ended the running task"
+    );
+    case.release("a.service")?;
+    case.ran("a.service", 1)
+}
+
+fn restart_always_brings_the_daemon_back_from_every_end(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b", "c"])?;
+    for signal in ["TERM", "KILL", "ABRT", "INT"] {
+        let pid = main_pid(case, "interlockd.service")?;
+        case.sh(&format!("kill -{signal} {pid}"))?;
+        daemon_is_back(case, &pid)?;
+    }
+    case.queued(&["b.service", "c.service"])?;
+    release_in_turn(case, &["a", "b", "c"])
+}
+
+fn no_start_limit_of_the_daemon_takes_the_socket_down(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a", "b"])?;
+    for _ in 0..15 {
+        kill_daemon(case)?;
+    }
+    ensure!(case.property("interlock.socket", "ActiveState")? == "active");
+    case.queued(&["b.service"])?;
+    release_in_turn(case, &["a", "b"])
+}

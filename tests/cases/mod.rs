@@ -1,0 +1,29 @@
+//! The cases, by subject.
+
+/// Lists a module's cases under their own names.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub const CASES: &[crate::runner::Entry] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod attack;
+mod gate;
+mod gate_unit;
+mod lease;
+mod order;
+mod support;
+
+use crate::runner::Entry;
+
+/// All of them, in the order in which they run.
+pub fn all() -> Vec<Entry> {
+    [
+        gate::CASES,
+        gate_unit::CASES,
+        attack::CASES,
+        lease::CASES,
+        order::CASES,
+    ]
+    .concat()
+}

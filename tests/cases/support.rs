@@ -1,0 +1,86 @@
+//! Situations that many cases begin with.
+
+use anyhow::{Result, ensure};
+use interlock_tests::case::Case;
+use interlock_tests::service::Service;
+use interlock_tests::wait::{SOON, wait_for};
+
+/// `NAME.service`.
+pub fn unit(name: &str) -> String {
+    format!("{name}.service")
+}
+
+/// The gate of `NAME.service`.
+pub fn gate(name: &str) -> String {
+    format!("interlock-gate@{name}.service.service")
+}
+
+/// Oneshots under one exclusive resource: the first one runs, the others wait in this order.
+pub fn line_up(case: &Case<'_>, names: &[&str]) -> Result<()> {
+    let services: Vec<Service> = names.iter().map(|name| Service::oneshot(name)).collect();
+    case.services(&services)?;
+    case.exclusive(names)?;
+    start_in_turn(case, names)
+}
+
+/// Starts units that exclude each other: the first one runs, the others wait in this order.
+pub fn start_in_turn(case: &Case<'_>, names: &[&str]) -> Result<()> {
+    let units: Vec<String> = names.iter().map(|name| unit(name)).collect();
+    let units: Vec<&str> = units.iter().map(String::as_str).collect();
+    for (number, unit) in units.iter().enumerate() {
+        case.start(&[unit])?;
+        if number == 0 {
+            case.begun(unit)?;
+        } else {
+            case.queued(&units[1..=number])?;
+        }
+    }
+    Ok(())
+}
+
+/// Releases tasks one after another, each as soon as it runs, and asserts that they ran in this
+/// order, once each, and never two at a time.
+pub fn release_in_turn(case: &Case<'_>, names: &[&str]) -> Result<()> {
+    let units: Vec<String> = names.iter().map(|name| unit(name)).collect();
+    for unit in &units {
+        case.release(unit)?;
+    }
+    let units: Vec<&str> = units.iter().map(String::as_str).collect();
+    case.no_overlap(&units)?;
+    let order = case.log()?.order();
+    ensure!(order == units, "ran as {order:?}, not as {units:?}");
+    Ok(())
+}
+
+/// The id of a unit's queued job.
+pub fn job_of(case: &Case<'_>, unit: &str) -> Result<String> {
+    let job = case.sh(&format!(
+        "systemctl list-jobs --no-legend --full --plain | awk '$2==\"{unit}\" {{print $1}}'"
+    ))?;
+    ensure!(!job.is_empty(), "{unit} has no job");
+    Ok(job)
+}
+
+/// The main process of a unit, as a pid inside.
+pub fn main_pid(case: &Case<'_>, unit: &str) -> Result<String> {
+    let pid = case.property(unit, "MainPID")?;
+    ensure!(pid != "0", "{unit} has no process");
+    Ok(pid)
+}
+
+/// Waits until interlockd answers again, as another process than `former`.
+pub fn daemon_is_back(case: &Case<'_>, former: &str) -> Result<()> {
+    wait_for("interlockd to be back", SOON, || {
+        let pid = case.property("interlockd.service", "MainPID")?;
+        let active = case.property("interlockd.service", "ActiveState")? == "active";
+        Ok((active && pid != "0" && pid != former).then_some(()))
+    })
+}
+
+/// Kills interlockd with SIGKILL and waits until it is back.
+pub fn kill_daemon(case: &Case<'_>) -> Result<()> {
+    let pid = main_pid(case, "interlockd.service")?;
+    case.sh(&format!("kill -KILL {pid}"))?;
+    daemon_is_back(case, &pid)
+}
+

@@ -1,0 +1,99 @@
+//! Runs a case on its version's machine, and looks after what it leaves.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use interlock_tests::case::{self, Case};
+use interlock_tests::install;
+use interlock_tests::machine::Machine;
+use interlock_tests::root::Version;
+use libtest_mimic::{Failed, Trial};
+
+/// A case's name and what it does.
+pub type Entry = (&'static str, fn(&Case<'_>) -> Result<()>);
+
+#[derive(Debug, Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Ready(Machine),
+    /// Trying again for each case would only cost time.
+    Broken(String),
+}
+
+static SLOTS: [Mutex<Slot>; 2] = [Mutex::new(Slot::Empty), Mutex::new(Slot::Empty)];
+
+fn slot(version: Version) -> MutexGuard<'static, Slot> {
+    let index = Version::ALL
+        .iter()
+        .position(|each| *each == version)
+        .unwrap_or(0);
+    SLOTS[index].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A case as libtest knows it.
+pub fn trial(version: Version, (name, body): Entry) -> Trial {
+    Trial::test(format!("{version}::{name}"), move || {
+        run(version, name, body)
+    })
+}
+
+/// Ends the machines.
+pub fn shut_down() {
+    for version in Version::ALL {
+        *slot(version) = Slot::Empty;
+    }
+}
+
+fn machine(version: Version) -> Result<Machine> {
+    let machine = Machine::boot(version)?;
+    install::install(&machine)?;
+    case::prepare(&machine)?;
+    Ok(machine)
+}
+
+fn run(version: Version, name: &str, body: fn(&Case<'_>) -> Result<()>) -> Result<(), Failed> {
+    let mut slot = slot(version);
+    if let Slot::Empty = *slot {
+        *slot = match machine(version) {
+            Ok(machine) => Slot::Ready(machine),
+            Err(error) => Slot::Broken(format!("{error:#}")),
+        };
+    }
+    let machine = match &*slot {
+        Slot::Ready(machine) => machine,
+        Slot::Broken(reason) => return Err(reason.into()),
+        Slot::Empty => return Err("no machine".into()),
+    };
+    let began = Instant::now();
+    let case = Case::begin(machine, name)?;
+    let result = catch_unwind(AssertUnwindSafe(|| body(&case)))
+        .unwrap_or_else(|panic| Err(anyhow!("{}", message(&*panic))))
+        .and_then(|()| case.leaves_nothing())
+        .map_err(|error| format!("{error:#}\n{}", case.report()));
+    if std::env::var_os("INTERLOCK_TEST_TIMES").is_some() {
+        eprintln!(
+            "{version}::{name} took {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
+    }
+    if let Err(error) = case.clear() {
+        // The next case gets a machine of its own rather than this one's troubles.
+        *slot = Slot::Empty;
+        if result.is_ok() {
+            return Err(format!("can't clear up after the case: {error:#}").into());
+        }
+    }
+    Ok(result?)
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "the case panicked".to_owned())
+}

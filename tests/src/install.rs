@@ -1,0 +1,90 @@
+//! interlock as it is shipped: the RPM, built once and installed into machines with dnf.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::command;
+use crate::machine::Machine;
+use crate::root::Version;
+use crate::rpm::{Repository, stand_in_for_requirements};
+
+/// Building everything in release mode may take minutes.
+const BUILD: Duration = Duration::from_secs(1500);
+
+/// The top of the source tree.
+pub fn source_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("/"))
+}
+
+/// interlock's RPM: `INTERLOCK_RPM` if that is set, otherwise `make rpm` builds it, once per process.
+///
+/// # Errors
+///
+/// If it can't be built.
+pub fn rpm() -> Result<&'static Path> {
+    static RPM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    RPM.get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .as_deref()
+        .map_err(|error| anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("INTERLOCK_RPM") {
+        return Ok(PathBuf::from(path));
+    }
+    eprintln!("testbed: building the RPM (make rpm)");
+    let mut make = Command::new("make");
+    make.args(["--silent", "rpm"]).current_dir(source_dir());
+    command::host(make, BUILD).context("can't build the RPM")?;
+    let dir = source_dir().join("target/rpm");
+    let mut rpms: Vec<PathBuf> = std::fs::read_dir(&dir)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rpm"))
+        .collect();
+    match (rpms.pop(), rpms.is_empty()) {
+        (Some(rpm), true) => Ok(rpm),
+        _ => bail!("make rpm should leave one RPM in {}", dir.display()),
+    }
+}
+
+/// Makes interlock available to dnf as the repository `interlock`, beside what it requires.
+///
+/// # Errors
+///
+/// If the RPM can't be built.
+pub fn provide(machine: &Machine) -> Result<()> {
+    static REPOSITORIES: [OnceLock<Result<Repository, String>>; 2] =
+        [OnceLock::new(), OnceLock::new()];
+    let slot = match machine.version() {
+        Version::V252 => &REPOSITORIES[0],
+        Version::V257 => &REPOSITORIES[1],
+    };
+    slot.get_or_init(|| repository(machine.version()).map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))?
+        .install(machine, "interlock")
+}
+
+fn repository(version: Version) -> Result<Repository> {
+    let rpm = rpm()?;
+    let host = stand_in_for_requirements(rpm, version.number())?;
+    Repository::new(&[host], &[rpm.to_owned()])
+}
+
+/// Installs interlock with dnf, and leaves the daemon ready to answer.
+///
+/// # Errors
+///
+/// If dnf refuses.
+pub fn install(machine: &Machine) -> Result<()> {
+    provide(machine)?;
+    machine.sh("dnf -y --quiet install interlock </dev/null")?;
+    machine.sh("systemctl start interlockd.service")?;
+    Ok(())
+}

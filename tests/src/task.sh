@@ -1,0 +1,27 @@
+#!/bin/bash
+# What test tasks run: writes down when it begins and ends, and in between waits to be released.
+#
+# usage: task NAME hold|SECONDS [STATUS]
+# One line each into the log: TIME begin|end NAME. The lines' order is the order of the events, whatever
+# the clock says, since each is written before the process goes on.
+name=$1 span=$2 status=${3:-0}
+fifo=/run/testbed/$name
+mkdir -p /run/testbed
+[ -p "$fifo" ] || mkfifo "$fifo" 2>/dev/null
+# Both ends, so that neither opening nor an absent writer matters; no child process is needed to wait.
+exec 3<>"$fifo"
+note() { echo "$EPOCHREALTIME $1 $name" >>/var/lib/testbed/log; }
+trap 'note end; exit 143' TERM
+trap 'note end; exit 130' INT
+trap 'resumed=yes' CONT
+note begin
+[ "$span" = hold ] && span=300
+deadline=${EPOCHREALTIME/./}
+deadline=$((deadline + $(printf '%.0f' "${span}e6")))
+while now=${EPOCHREALTIME/./} && ((now < deadline)); do
+    left=$((deadline - now))
+    # A signal without a trap that exits interrupts the wait, but doesn't end it.
+    read -r -t "$((left / 1000000)).$(printf %06d $((left % 1000000)))" -u 3 && break
+done
+note end
+exit "$status"
