@@ -78,9 +78,18 @@ fn hint(error: &io::Error) -> &'static str {
 pub fn emit(plan: &Plan, output: &Output<'_>) -> Vec<EmitError> {
     let mut errors = Vec::new();
     let mut path = PathBuf::new();
+    let mut parent = (Directory::Normal, "");
     for entry in plan.entries() {
         set(&mut path, output.path(entry.directory), &entry.path);
-        if let Err(source) = write(&path, entry) {
+        // Entries are sorted, so that those of one directory follow each other.
+        let made = match entry.path.rsplit_once('/') {
+            Some((name, _)) if parent != (entry.directory, name) => {
+                parent = (entry.directory, name);
+                make_parent(&path)
+            }
+            _ => Ok(()),
+        };
+        if let Err(source) = made.and_then(|()| write(&path, entry)) {
             errors.push(failed(path.clone(), source, entry, output));
         }
     }
@@ -101,35 +110,29 @@ fn write(path: &Path, entry: &Entry) -> io::Result<()> {
     match &entry.content {
         Content::File(file) => {
             // Never through a link or over a file that another generator has put there.
-            let mut out = with_parent(path, &entry.path, || File::create_new(path))?;
+            let mut out = File::create_new(path)?;
             out.write_all(file.as_str().as_bytes()).inspect_err(|_| {
                 // Half a drop-in may be worse than none.
                 let _ = fs::remove_file(path);
             })
         }
-        Content::Link(target) => {
-            let made = with_parent(path, &entry.path, || symlink(target, path));
-            match made {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let same = fs::read_link(path).is_ok_and(|there| there == Path::new(target));
-                    if same { Ok(()) } else { Err(error) }
-                }
-                made => made,
+        Content::Link(target) => match symlink(target, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let same = fs::read_link(path).is_ok_and(|there| there == Path::new(target));
+                if same { Ok(()) } else { Err(error) }
             }
-        }
+            made => made,
+        },
     }
 }
 
-/// Makes the directory that an entry stands in, if it isn't the output directory itself, then the entry.
-fn with_parent<T>(path: &Path, entry: &str, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    if entry.contains('/')
-        && let Some(parent) = path.parent()
-        && let Err(error) = fs::create_dir(parent)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(error);
-    }
-    make()
+/// Makes the directory that an entry stands in; another generator may have made it.
+fn make_parent(path: &Path) -> io::Result<()> {
+    let made = path.parent().map_or(Ok(()), fs::create_dir);
+    made.or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn failed(path: PathBuf, source: io::Error, entry: &Entry, output: &Output<'_>) -> EmitError {

@@ -74,8 +74,8 @@ fn open(path: &Path) -> Option<File> {
 }
 
 fn to_stderr(message: impl Display) {
-    // Not eprintln!, which panics when stderr is closed.
-    let _ = writeln!(io::stderr(), "{message}");
+    // In one write, and not by eprintln!, which panics when stderr is closed.
+    let _ = io::stderr().write_all(format!("{message}\n").as_bytes());
 }
 
 /// One record for `/dev/kmsg`: priority 3 (error), the way that systemd's generators name themselves.
