@@ -2,6 +2,7 @@
 //! settings.
 
 mod disk;
+mod listing;
 mod unit_text;
 
 use std::collections::BTreeMap;

@@ -1,27 +1,15 @@
 //! The unit files below a root directory.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use super::listing::{File, Listing};
 use super::unit_text::Facts;
 use super::{Host, Unit};
 use crate::{names, rooted};
-
-/// Where the administrator, packages and the runtime put units, highest priority first. The generators'
-/// directories are left out: what is in them would come from ourselves, or from others of the same run.
-const DIRS: [&str; 5] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
-
-/// Longest chain of aliases that is followed.
-const CHAIN: usize = 8;
 
 /// No unit file is this large; what is, isn't read.
 const SIZE_MAX: u64 = 1024 * 1024;
@@ -32,23 +20,6 @@ const SIZE_MAX: u64 = 1024 * 1024;
 pub struct DiskHost {
     root: PathBuf,
     listing: OnceCell<Listing>,
-}
-
-#[derive(Debug, Default)]
-struct Listing {
-    /// The file of each name in the highest directory that has one.
-    files: HashMap<String, File>,
-    /// Directories of drop-ins, of every `UNIT.d`.
-    drop_ins: HashMap<String, Vec<PathBuf>>,
-    /// Other names of each unit.
-    aliases: HashMap<String, Vec<String>>,
-}
-
-#[derive(Debug)]
-enum File {
-    Regular(PathBuf),
-    Alias(String),
-    Mask,
 }
 
 impl DiskHost {
@@ -81,8 +52,8 @@ impl DiskHost {
         let mut drop_ins = BTreeMap::new();
         // Later ones here are more specific, and replace files of the same name.
         for dir_name in drop_in_names(name) {
-            let dirs = self.listing().drop_ins.get(&dir_name);
-            for dir in dirs.into_iter().flatten().rev() {
+            let dirs = self.listing().drop_ins(&dir_name);
+            for dir in dirs.iter().rev() {
                 let Ok(real) = rooted::resolve(&self.root, dir) else {
                     continue;
                 };
@@ -127,146 +98,7 @@ impl Host for DiskHost {
     }
 
     fn has_file(&self, unit: &str) -> bool {
-        !matches!(self.listing().files.get(unit), None | Some(File::Mask))
-    }
-}
-
-impl Listing {
-    fn read(root: &Path) -> Self {
-        let mut listing = Self::default();
-        // On a merged /usr both name one directory, and reading it twice would only cost.
-        let merged = fs::symlink_metadata(root.join("lib")).is_ok_and(|lib| lib.is_symlink());
-        for dir in DIRS {
-            if !(merged && dir.starts_with("/lib/")) {
-                listing.read_dir(root, Path::new(dir));
-            }
-        }
-        let names: Vec<String> = listing
-            .files
-            .iter()
-            .filter(|(_, file)| matches!(file, File::Alias(_)))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for alias in names {
-            if let Some((name, _)) = listing.resolve(&alias) {
-                listing.aliases.entry(name).or_default().push(alias);
-            }
-        }
-        listing.aliases.values_mut().for_each(|names| names.sort());
-        listing
-    }
-
-    fn read_dir(&mut self, root: &Path, dir: &Path) {
-        let Ok(real) = rooted::resolve(root, dir) else {
-            return;
-        };
-        for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            if name.ends_with(".service.d") {
-                self.drop_ins
-                    .entry(name)
-                    .or_default()
-                    .push(dir.join(entry.file_name()));
-                continue;
-            }
-            if !(name.ends_with(".service") || name.ends_with(".timer"))
-                || self.files.contains_key(&name)
-            {
-                continue;
-            }
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let file = match is_link.then(|| fs::read_link(entry.path())) {
-                None => File::Regular(dir.join(&name)),
-                Some(Ok(target)) => link(dir, &name, &target),
-                Some(Err(_)) => continue,
-            };
-            self.files.insert(name, file);
-        }
-    }
-
-    /// The real name of a unit, and its file; that of its template for an instance.
-    fn resolve(&self, unit: &str) -> Option<(String, &File)> {
-        let mut name = unit.to_owned();
-        for _ in 0..CHAIN {
-            let file = match self.files.get(&name) {
-                Some(file) => file,
-                None => self.files.get(&names::template_of(&name)?)?,
-            };
-            let File::Alias(target) = file else {
-                return Some((name, file));
-            };
-            name = instantiate(target, &name);
-        }
-        None
-    }
-
-    /// The service that a timer of that name starts under its real name: on a host with dnf5,
-    /// dnf-automatic.timer is a link to dnf5-automatic.timer, while the service has only its new name.
-    fn by_timer(&self, unit: &str) -> Option<String> {
-        let timer = format!("{}.timer", unit.strip_suffix(".service")?);
-        let (real, _) = self.resolve(&timer)?;
-        (real != timer).then_some(())?;
-        Some(format!("{}.service", real.strip_suffix(".timer")?))
-    }
-
-    fn aliases_of(&self, name: &str) -> Vec<String> {
-        let own = self.aliases.get(name).into_iter().flatten().cloned();
-        let template = names::template_of(name);
-        let of_template = template
-            .and_then(|template| self.aliases.get(&template))
-            .into_iter()
-            .flatten()
-            .map(|alias| instantiate(alias, name));
-        own.chain(of_template).collect()
-    }
-}
-
-/// What a link in a directory of units stands for.
-fn link(dir: &Path, name: &str, target: &Path) -> File {
-    if target == Path::new("/dev/null") {
-        return File::Mask;
-    }
-    let whole = simplified(&dir.join(target));
-    let in_search_path = whole
-        .parent()
-        .is_some_and(|parent| DIRS.iter().any(|dir| parent == Path::new(dir)));
-    match whole.file_name().and_then(OsStr::to_str) {
-        // A link to a unit of another name is an alias; to anywhere else, it is just where the file lies.
-        Some(other) if in_search_path && other != name => File::Alias(other.to_owned()),
-        _ => File::Regular(whole),
-    }
-}
-
-/// The path without `.` and `..`, by its text alone.
-fn simplified(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                out.pop();
-            }
-            Component::CurDir => {}
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// `target`, with the instance of `name` if it is a template: an alias of a template is one of each instance.
-fn instantiate(target: &str, name: &str) -> String {
-    let instance = name
-        .rsplit_once('.')
-        .and_then(|(stem, _)| stem.split_once('@'))
-        .map(|(_, instance)| instance);
-    match (
-        names::is_template(target),
-        instance,
-        target.split_once("@."),
-    ) {
-        (true, Some(instance), Some((prefix, suffix))) => format!("{prefix}@{instance}.{suffix}"),
-        _ => target.to_owned(),
+        self.listing().has_file(unit)
     }
 }
 
@@ -285,4 +117,154 @@ fn drop_in_names(unit: &str) -> Vec<String> {
     all.extend(names::template_of(unit).map(|template| format!("{template}.d")));
     all.push(format!("{unit}.d"));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Root(tempfile::TempDir);
+
+    impl Root {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn link(&self, path: &str, target: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, path).unwrap();
+        }
+
+        fn find(&self, unit: &str) -> Option<Unit> {
+            DiskHost::new(self.0.path()).find(unit)
+        }
+
+        fn name(&self, unit: &str) -> Option<String> {
+            self.find(unit).map(|found| found.name)
+        }
+    }
+
+    #[test]
+    fn chains_of_aliases_end_at_the_real_unit() {
+        let root = Root::new();
+        root.write("usr/lib/systemd/system/c.service", "");
+        root.link("usr/lib/systemd/system/b.service", "c.service");
+        root.link(
+            "etc/systemd/system/a.service",
+            "/usr/lib/systemd/system/b.service",
+        );
+        assert_eq!(root.name("a.service").as_deref(), Some("c.service"));
+        assert_eq!(
+            root.find("c.service").unwrap().aliases,
+            ["a.service", "b.service"]
+        );
+    }
+
+    #[test]
+    fn a_circle_of_aliases_is_no_unit() {
+        let root = Root::new();
+        root.link("etc/systemd/system/a.service", "b.service");
+        root.link("etc/systemd/system/b.service", "a.service");
+        assert_eq!(root.find("a.service"), None);
+    }
+
+    #[test]
+    fn a_link_out_of_the_unit_directories_is_no_alias() {
+        let root = Root::new();
+        root.write("opt/app/real.service", "[Service]\nType=oneshot\n");
+        root.link("etc/systemd/system/app.service", "/opt/app/real.service");
+        let found = root.find("app.service").unwrap();
+        assert_eq!(found.name, "app.service");
+        assert_eq!(found.service_type.as_deref(), Some("oneshot"));
+    }
+
+    #[test]
+    fn instances_are_found_by_their_template_and_its_aliases() {
+        let root = Root::new();
+        root.write(
+            "usr/lib/systemd/system/new@.service",
+            "[Service]\nType=exec\nExecStart=/bin/true\n",
+        );
+        root.link("usr/lib/systemd/system/old@.service", "new@.service");
+        let found = root.find("old@x.service").unwrap();
+        assert_eq!(found.name, "new@x.service");
+        assert_eq!(found.aliases, ["old@x.service"]);
+        assert_eq!(found.service_type.as_deref(), Some("exec"));
+        assert_eq!(root.name("new@.service").as_deref(), Some("new@.service"));
+        assert_eq!(root.find("new.service"), None);
+    }
+
+    #[test]
+    fn a_service_is_found_by_the_alias_of_its_timer() {
+        let root = Root::new();
+        root.write("usr/lib/systemd/system/dnf5-automatic.service", "");
+        root.write("usr/lib/systemd/system/dnf5-automatic.timer", "");
+        root.link(
+            "usr/lib/systemd/system/dnf-automatic.timer",
+            "dnf5-automatic.timer",
+        );
+        assert_eq!(
+            root.name("dnf-automatic.service").as_deref(),
+            Some("dnf5-automatic.service")
+        );
+    }
+
+    #[test]
+    fn a_mask_hides_the_unit_below_it() {
+        let root = Root::new();
+        root.write("usr/lib/systemd/system/a.service", "");
+        root.link("etc/systemd/system/a.service", "/dev/null");
+        assert!(root.find("a.service").unwrap().masked);
+        assert!(!DiskHost::new(root.0.path()).has_file("a.service"));
+    }
+
+    #[test]
+    fn drop_ins_count_wherever_they_lie_and_the_higher_replaces() {
+        let root = Root::new();
+        root.write(
+            "usr/lib/systemd/system/a-b@.service",
+            "[Unit]\nDefaultDependencies=no\n",
+        );
+        assert!(root.find("a-b@x.service").unwrap().early);
+        root.write(
+            "usr/lib/systemd/system/a-.service.d/1.conf",
+            "[Unit]\nDefaultDependencies=yes\n",
+        );
+        assert!(!root.find("a-b@x.service").unwrap().early);
+        root.write(
+            "etc/systemd/system/a-b@.service.d/1.conf",
+            "[Service]\nType=oneshot\n",
+        );
+        assert!(root.find("a-b@x.service").unwrap().early);
+        root.write(
+            "run/systemd/system/a-b@x.service.d/2.conf",
+            "[Unit]\nAfter=basic.target\n",
+        );
+        assert!(!root.find("a-b@x.service").unwrap().early);
+        assert!(root.find("a-b@y.service").unwrap().early);
+    }
+
+    #[test]
+    fn the_unit_of_the_highest_directory_counts() {
+        let root = Root::new();
+        root.write("lib/systemd/system/a.service", "[Service]\nType=simple\n");
+        assert_eq!(
+            root.find("a.service").unwrap().service_type.as_deref(),
+            Some("simple")
+        );
+        root.write("etc/systemd/system/a.service", "[Service]\nType=notify\n");
+        assert_eq!(
+            root.find("a.service").unwrap().service_type.as_deref(),
+            Some("notify")
+        );
+    }
 }

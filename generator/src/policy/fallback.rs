@@ -218,9 +218,14 @@ fn settled(slots: &[Slot<'_>], compiled: Compiled) -> Settled {
             (Role::LastGood, None) => {
                 consequences.push(format!("{path}: stays in effect until the errors are gone"));
             }
-            (Role::Blocked, _) => consequences.push(format!(
-                "{path}: takes no effect, and its tasks can't start"
-            )),
+            (Role::Blocked, Some(source)) if source.text().is_empty() => {
+                consequences.push(format!("{path}: takes no effect"));
+            }
+            (Role::Blocked, _) => {
+                consequences.push(format!(
+                    "{path}: takes no effect, and its tasks can't start"
+                ));
+            }
         }
     }
     for (unit, origin) in &compiled.settings.blocked {
