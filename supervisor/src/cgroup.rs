@@ -64,13 +64,32 @@ fn gone(error: &io::Error) -> bool {
 /// Those of reading `/proc/PID/cgroup`.
 pub fn unit_of_process(pid: i32) -> io::Result<Option<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    let is_systemds = |line: &&str| line.starts_with("0::") || line.contains(":name=systemd:");
-    // On hybrid hosts both lines exist and agree; v1 has the second only.
-    let path = text
-        .lines()
-        .find(is_systemds)
-        .and_then(|line| line.rsplit_once(':'));
-    Ok(path
-        .and_then(|(_, path)| path.rsplit('/').next())
-        .map(str::to_owned))
+    Ok(unit_in(&text).map(str::to_owned))
+}
+
+/// systemd's hierarchy is the unified one (`0::`), or on cgroup v1 the one named after it; where it isn't
+/// the one in use, every process is in its root.
+fn unit_in(proc_cgroup: &str) -> Option<&str> {
+    let unified = |line: &&str| line.starts_with("0::");
+    let named = |line: &&str| line.contains(":name=systemd:");
+    let lines = || proc_cgroup.lines();
+    let found = lines().filter(unified).chain(lines().filter(named));
+    let mut units = found.filter_map(|line| line.rsplit('/').next());
+    units.find(|unit| !unit.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_in_the_hierarchy_that_systemd_uses() {
+        let unified = "0::/system.slice/x.service\n";
+        let v1 = "2:cpu:/\n1:name=systemd:/system.slice/x.service\n0::/\n";
+        let container = "9:name=systemd:/\n1:cpu:/\n0::/system.slice/x.service\n";
+        for text in [unified, v1, container] {
+            assert_eq!(unit_in(text), Some("x.service"), "{text}");
+        }
+        assert_eq!(unit_in("0::/\n"), None);
+    }
 }

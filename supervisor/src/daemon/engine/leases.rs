@@ -91,12 +91,7 @@ impl Engine {
     async fn close_orphan(&mut self, unit: &str) {
         self.orphans.remove(unit);
         // First the lease file, so that a start in between meets a closed door and not an open one.
-        let lease = names::lease_file(unit);
-        if let Err(error) = std::fs::remove_file(&lease)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(unit, %error, "cannot remove {lease}");
-        }
+        remove_lease_file(unit);
         let now = Instant::now();
         self.closing.retain(|_, at| now - *at < ORPHAN_GRACE * 20);
         self.closing.insert(unit.to_owned(), now);
@@ -129,6 +124,8 @@ impl Engine {
 
     /// The lease is over.
     pub(super) fn release(&mut self, unit: &str) {
+        // Before anybody else is let in: from here on a start that goes around the gate is refused.
+        remove_lease_file(unit);
         let record = self.records.remove(unit).unwrap_or_default();
         let now = clock::realtime();
         let held = now.saturating_sub(record.granted);
@@ -217,9 +214,27 @@ impl Engine {
             });
         }
         self.adopt_leftovers(&pid1, &found).await;
+        self.remove_stale_lease_files(&found);
         self.dirty.extend(found.into_keys());
         self.dirty.extend(self.arbiter.leases().keys().cloned());
         self.feed(Event::Sweep);
+    }
+
+    /// Those of leases that ended while interlockd was away.
+    fn remove_stale_lease_files(&self, found: &Survey) {
+        let Ok(files) = std::fs::read_dir(names::LEASE_DIR) else {
+            return;
+        };
+        let units = files
+            .flatten()
+            .filter_map(|file| file.file_name().into_string().ok());
+        for unit in units {
+            let gate = found.get(&unit).and_then(|(_, gate)| gate.as_ref());
+            let may_hold = gate.is_some_and(|gate| !gate.is_down());
+            if !may_hold && !self.arbiter.leases().contains_key(&unit) {
+                remove_lease_file(&unit);
+            }
+        }
     }
 
     /// Tasks that are down, but left processes behind: their lease isn't over.
@@ -284,6 +299,16 @@ impl Engine {
             (unit.to_owned(), pair)
         });
         Some(found.collect())
+    }
+}
+
+fn remove_lease_file(unit: &str) {
+    let file = names::lease_file(unit);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(unit, %error, "cannot remove {file}");
+        }
+        _ => {}
     }
 }
 
