@@ -162,6 +162,7 @@ pub fn answer(error: &zbus::Error) -> Answer {
                     Answer::Nobody
                 }
                 "org.freedesktop.PolicyKit1.Error.NotAuthorized" => Answer::Denied,
+                "org.interlock.Interlock1.Error.Stopping" => Answer::Nobody,
                 name => Answer::Named(name.to_owned(), text),
             }
         }
@@ -186,10 +187,8 @@ fn fdo_answer(error: &fdo::Error) -> Answer {
         | fdo::Error::SpawnFailed(_)
         | fdo::Error::SpawnFailedToSetup(_)
         | fdo::Error::SpawnServiceNotFound(_)
-        // The bus can't start it, or it is on the bus but has nothing there (yet).
         | fdo::Error::SpawnFileInvalid(_)
-        | fdo::Error::SpawnNoMemory(_)
-        | fdo::Error::UnknownObject(_) => Answer::Nobody,
+        | fdo::Error::SpawnNoMemory(_) => Answer::Nobody,
         fdo::Error::AccessDenied(_)
         | fdo::Error::AuthFailed(_)
         | fdo::Error::InteractiveAuthorizationRequired(_) => Answer::Denied,

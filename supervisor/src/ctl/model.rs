@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use interlock_generator::names;
 use serde::Serialize;
-use zbus::{OwnedVariant, Variant};
+use zbus::{OwnedObjectPath, OwnedVariant, Variant};
 
 use super::output::Style;
 use super::proxy::{ListedTask, QueuedTask};
@@ -35,16 +35,20 @@ pub struct TaskRow {
     pub detail: String,
     /// Since when, CLOCK_REALTIME in microseconds.
     pub since_usec: Option<u64>,
+    /// Its D-Bus object.
+    #[serde(skip)]
+    pub object: OwnedObjectPath,
 }
 
 impl From<ListedTask> for TaskRow {
-    fn from((name, unit, state, detail, since, _): ListedTask) -> Self {
+    fn from((name, unit, state, detail, since, object): ListedTask) -> Self {
         Self {
             name,
             unit,
             state,
             detail,
             since_usec: some(since),
+            object,
         }
     }
 }

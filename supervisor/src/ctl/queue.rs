@@ -8,10 +8,9 @@ use super::model::{self, Queue, QueueEntry};
 use super::output::{self, Screen};
 use super::table::{self, Cell, Column};
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 4] = [
     Column::number("#"),
     Column::text("TASK", 12),
-    Column::text("WAITS FOR", 10),
     Column::whole("SINCE"),
     Column::text("REASON", 12),
 ];
@@ -42,7 +41,6 @@ pub fn render(queue: &[QueueEntry], clock: &Clock, screen: &Screen) -> String {
             vec![
                 Cell::new(&entry.position.to_string()),
                 Cell::new(&model::label(&entry.task, &entry.unit)),
-                Cell::new(&entry.waiting_for.join(", ")),
                 Cell::new(&clock.since(entry.since_usec.unwrap_or(0))),
                 Cell::new(&entry.reason),
             ]
@@ -97,9 +95,9 @@ mod tests {
         assert_eq!(
             render(&queue, &Clock::at(NOW, TimeZone::UTC), &SCREEN),
             "\
-#  TASK        WAITS FOR  SINCE               REASON
-1  upcp        rpm-db     02:00:12 (3min 4s)  held by dnf
-2  import@foo  slots      02:00:12 (3min 4s)  all 8 in use
+#  TASK        SINCE               REASON
+1  upcp        02:00:12 (3min 4s)  held by dnf
+2  import@foo  02:00:12 (3min 4s)  all 8 in use
 "
         );
     }

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::ending::{Ending, Target, tell};
 use super::error::{CtlError, Outcome};
 use super::jobs::{self, Job, JobResult};
-use super::model::{self, QueueEntry};
+use super::model::{self, QueueEntry, TaskRow};
 use super::output::{self, Screen};
 use super::proxy::TaskSkippedStream;
 use super::{clock, text, unit};
@@ -83,49 +83,63 @@ pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError>
 
 /// Finds the unit that was meant, by the task's name (`import@foo` for an instance) or its unit's.
 pub async fn resolve(client: &Client, typed: &str) -> Result<Target, CtlError> {
-    let found = match client.lookup(typed).await {
-        Err(CtlError::NoSuchTask { .. }) => match unit::split_instance(typed) {
-            Some((task, _)) => client.lookup(task).await,
-            None => Err(CtlError::NoSuchTask {
-                name: typed.to_owned(),
-                nearest: Vec::new(),
-            }),
-        },
-        found => found,
-    };
+    let tasks = client.tasks().await?;
+    if let Some(target) = listed(&tasks, typed) {
+        return target;
+    }
+    // Aliases of units only the daemon knows.
+    let found = client.lookup(typed).await;
     let object = client.with_suggestions(typed, found).await?;
-    let task = client.details(&object).await?;
-    let unit = unit_meant(typed, &task.name, &task.unit)?;
-    Ok(Target {
+    let by_object = tasks.iter().find(|task| task.object == object);
+    by_object
+        .map(|task| target(task, task.unit.clone()))
+        .ok_or_else(|| CtlError::NoSuchTask {
+            name: typed.to_owned(),
+            nearest: Vec::new(),
+        })
+}
+
+fn target(task: &TaskRow, unit: String) -> Target {
+    Target {
         label: model::label(&task.name, &unit),
         unit,
         blocked: task.state == "blocked",
-    })
+    }
 }
 
-fn unit_meant(typed: &str, task: &str, unit_of_task: &str) -> Result<String, CtlError> {
-    let instance = unit::split_instance(typed).filter(|_| typed != task && typed != unit_of_task);
-    let (task, unit) = (task.to_owned(), unit_of_task.to_owned());
-    if !names::is_template(&unit) {
-        return match instance {
-            // Only by the task's own name can an instance have been meant; an alias may contain an @.
-            Some((prefix, instance)) if prefix == task => Err(CtlError::NotATemplate {
-                task,
-                unit,
-                instance: instance.to_owned(),
-            }),
-            _ => Ok(unit),
-        };
+/// What was meant, as far as the list of tasks tells.
+fn listed(tasks: &[TaskRow], typed: &str) -> Option<Result<Target, CtlError>> {
+    let with_suffix = format!("{typed}.service");
+    let exact =
+        |task: &&TaskRow| [typed, &with_suffix].contains(&task.unit.as_str()) || task.name == typed;
+    // A template stands before its instances, which have its name.
+    if let Some(task) = tasks.iter().find(exact) {
+        let (name, unit) = (task.name.clone(), task.unit.clone());
+        return Some(match names::is_template(&unit) {
+            true => Err(CtlError::NeedsInstance { task: name, unit }),
+            false => Ok(target(task, unit)),
+        });
     }
-    if names::template_of(typed).is_some_and(|template| template == unit) {
-        return Ok(typed.to_owned());
-    }
-    match instance.filter(|(_, instance)| !instance.is_empty()) {
-        Some((_, instance)) => {
-            unit::instance_of(&unit, instance).ok_or(CtlError::NeedsInstance { task, unit })
+    for unit in [typed, &with_suffix] {
+        let template = names::template_of(unit);
+        let task = template.and_then(|template| tasks.iter().find(|task| task.unit == template));
+        if let Some(task) = task {
+            return Some(Ok(target(task, unit.to_owned())));
         }
-        None => Err(CtlError::NeedsInstance { task, unit }),
     }
+    let (name, instance) = unit::split_instance(typed)?;
+    let task = tasks.iter().find(|task| task.name == name)?;
+    let (name, unit) = (task.name.clone(), task.unit.clone());
+    let meant = unit::instance_of(&unit, instance).filter(|_| !instance.is_empty());
+    Some(match (names::is_template(&unit), meant) {
+        (true, Some(meant)) => Ok(target(task, meant)),
+        (true, None) => Err(CtlError::NeedsInstance { task: name, unit }),
+        (false, _) => Err(CtlError::NotATemplate {
+            task: name,
+            unit,
+            instance: instance.to_owned(),
+        }),
+    })
 }
 
 /// Listens while a job is queued.
@@ -190,10 +204,7 @@ async fn next_skip(skips: &mut TaskSkippedStream, unit: &str) -> String {
 fn waiting(label: &str, entry: Option<&QueueEntry>, took: Duration) -> String {
     let took = clock::span(took);
     match entry {
-        Some(entry) => format!(
-            "{label} waits, place {} ({took}): {}",
-            entry.position, entry.reason
-        ),
+        Some(entry) => format!("{label} ({took}): {}", entry.reason),
         None => format!("{label} is starting or running ({took})"),
     }
 }

@@ -48,6 +48,14 @@ async fn an_instance_is_found_by_its_tasks_name() {
         "package-import@foo.service"
     );
     assert_eq!(
+        unit_of("package-import@foo.service").await.unwrap(),
+        "package-import@foo.service"
+    );
+    assert_eq!(
+        unit_of("package-import@foo").await.unwrap(),
+        "package-import@foo.service"
+    );
+    assert_eq!(
         unit_of("import@p@q").await.unwrap(),
         "package-import@p@q.service"
     );
@@ -155,19 +163,19 @@ async fn a_refused_start_says_who_refused() {
 }
 
 #[test]
-fn a_waiting_line_shows_place_and_reason() {
+fn a_waiting_line_shows_the_reason() {
     let entry = QueueEntry {
         position: 2,
         task: "upcp".to_owned(),
         unit: "upcp.service".to_owned(),
         waiting_for: vec!["rpm-db".to_owned()],
-        reason: "rpm-db is held by dnf-automatic.service".to_owned(),
+        reason: "Waiting for rpm-db, held by dnf-automatic.service".to_owned(),
         since_usec: None,
     };
     let took = Duration::from_secs(12);
     assert_eq!(
         waiting("upcp", Some(&entry), took),
-        "upcp waits, place 2 (12s): rpm-db is held by dnf-automatic.service"
+        "upcp (12s): Waiting for rpm-db, held by dnf-automatic.service"
     );
     assert_eq!(
         waiting("upcp", None, took),

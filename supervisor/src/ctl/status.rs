@@ -108,6 +108,7 @@ mod tests {
             state: state.to_owned(),
             detail: detail.to_owned(),
             since_usec,
+            object: zbus::OwnedObjectPath::default(),
         }
     }
 

@@ -96,6 +96,7 @@ fn report(loaded: &Loaded, refused: Option<Vec<Refusal>>) -> Report {
     let expressions_checked = refused.is_some();
     let mut all = loaded.diagnostics.clone();
     all.extend(refused.into_iter().flatten().map(diagnostic));
+    all.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     let of = |severity| all.iter().filter(|each| each.severity == severity).count();
     let settings = &loaded.settings;
     let contents = [
