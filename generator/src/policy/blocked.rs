@@ -6,8 +6,8 @@ use super::fragment::Named;
 use super::settings::{Origin, Settings};
 use super::task_fragment::TaskFragment;
 use super::unit_name;
+use super::units::is_needed;
 use super::validate::{Context, or};
-use super::validate_task::is_needed;
 
 /// The units of all tasks that are written down somewhere, but guarded nowhere; those that boot can't wait for
 /// (`refused`) and those that are never held are left alone.

@@ -4,7 +4,6 @@
 //! wrong with the policy as it is written.
 
 mod blocked;
-mod deploy_rules;
 mod diagnostic;
 mod duration;
 mod fallback;
@@ -13,8 +12,11 @@ mod fragment;
 mod gate_rules;
 mod inputs;
 mod last_good;
+mod on_deploy;
 mod order;
 mod reader;
+mod reader_programs;
+mod reader_spans;
 pub mod settings;
 mod signal;
 mod source;
@@ -22,6 +24,7 @@ mod suggest;
 mod syntax;
 mod task_fragment;
 mod unit_name;
+mod units;
 mod validate;
 mod validate_task;
 
@@ -34,9 +37,10 @@ use crate::names;
 use diagnostic::Problems;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::{GROUP_KEYS, LOCK_FILE_KEYS, RESOURCE_KEYS, TOP_KEYS, WINDOW_KEYS};
+pub use on_deploy::ON_DEPLOY_KEYS;
 use settings::Settings;
 pub use source::Source;
-pub use task_fragment::{ACTION_KEYS, COMMAND_KEYS, ON_DEPLOY_KEYS, RETRY_KEYS, TASK_KEYS};
+pub use task_fragment::{ACTION_KEYS, COMMAND_KEYS, RETRY_KEYS, TASK_KEYS};
 
 /// What took effect of a policy, and what is wrong with it.
 #[derive(Debug, Clone)]

@@ -1,13 +1,11 @@
 //! Reads typed values out of TOML, and records what doesn't fit instead of stopping at it.
 
-use std::time::Duration;
-
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::diagnostic::Problems;
 use super::source::{At, Span};
-use super::{duration, suggest};
+use super::suggest;
 
 /// A value as the TOML parser gives it.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
@@ -43,7 +41,8 @@ impl<'p> Reader<'p> {
             .help(help);
     }
 
-    fn wrong_type(&mut self, key: &str, value: &Value<'_>, wanted: &str, help: &str) {
+    /// Reports a value of the wrong type.
+    pub(super) fn wrong_type(&mut self, key: &str, value: &Value<'_>, wanted: &str, help: &str) {
         let at = self.span(value);
         let found = type_name(value.get_ref());
         self.problems
@@ -260,90 +259,6 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// A time span that interlock itself measures: `"90s"`, `"1h 30min"`, or a number of seconds.
-    pub(super) fn duration(&mut self, key: &str, value: &Value<'_>) -> Option<At<Duration>> {
-        let text = self.span_text(key, value)?;
-        match duration::parse(&text.value) {
-            Ok(parsed) => Some(At {
-                value: parsed,
-                at: text.at,
-            }),
-            Err(error) => {
-                self.bad_duration(key, &text, &error);
-                None
-            }
-        }
-    }
-
-    /// A time span that isn't zero.
-    pub(super) fn positive_duration(
-        &mut self,
-        key: &str,
-        value: &Value<'_>,
-    ) -> Option<At<Duration>> {
-        let span = self.duration(key, value)?;
-        if span.value.is_zero() {
-            self.problems
-                .error(span.at, format!("\"{key}\" is zero"))
-                .help(format!(
-                    "leave \"{key}\" out, or write a time span, as {key} = \"15min\""
-                ));
-            return None;
-        }
-        Some(span)
-    }
-
-    /// A time span that is handed to systemd as it is; `infinity` too, where that means something.
-    pub(super) fn systemd_span(
-        &mut self,
-        key: &str,
-        value: &Value<'_>,
-        infinity: bool,
-    ) -> Option<At<String>> {
-        let text = self.span_text(key, value)?;
-        if infinity && text.value == "infinity" {
-            return Some(text);
-        }
-        match duration::parse(&text.value) {
-            Ok(_) => Some(text),
-            Err(error) => {
-                self.bad_duration(key, &text, &error);
-                None
-            }
-        }
-    }
-
-    fn bad_duration(&mut self, key: &str, text: &At<String>, error: &duration::Error) {
-        self.problems
-            .error(text.at, format!("\"{key}\" is not a time span: {error}"))
-            .help(error.help());
-    }
-
-    /// A time span's text; a number means seconds, as in systemd.time(7).
-    fn span_text(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
-        match value.get_ref() {
-            DeValue::Integer(_) => {
-                let seconds = self.integer(key, value, 0, duration::MOST_SECONDS)?;
-                Some(At {
-                    value: seconds.value.to_string(),
-                    at: seconds.at,
-                })
-            }
-            DeValue::String(_) => {
-                let text = self.string(key, value)?;
-                Some(At {
-                    value: text.value.trim().to_owned(),
-                    at: text.at,
-                })
-            }
-            _ => {
-                let help = format!("write {key} = \"90s\", \"15min\" or \"2h 30min\"");
-                self.wrong_type(key, value, "a time span", &help);
-                None
-            }
-        }
-    }
-
     /// One of a few words.
     pub(super) fn one_of<T: Copy>(
         &mut self,
@@ -369,86 +284,6 @@ impl<'p> Reader<'p> {
         self.problems
             .error(text.at, format!("\"{key}\" can't be \"{}\"", text.value))
             .help(help);
-        None
-    }
-
-    /// A program with its arguments; the program is an absolute path.
-    pub(super) fn command(&mut self, key: &str, value: &Value<'_>) -> Option<At<Vec<String>>> {
-        let example = format!("{key} = [\"/path/to/program\", \"argument\"]");
-        if let DeValue::String(text) = value.get_ref() {
-            let words: Vec<String> = text
-                .split_whitespace()
-                .map(|word| format!("{word:?}"))
-                .collect();
-            let help = match words.is_empty() {
-                true => format!("write {example}"),
-                false => format!("no shell is involved: write {key} = [{}]", words.join(", ")),
-            };
-            self.wrong_type(key, value, "an array of program and arguments", &help);
-            return None;
-        }
-        let array = self.array(key, value, &example)?;
-        // An empty argument is an argument; only the program must not be empty.
-        let items: Vec<_> = array
-            .iter()
-            .filter_map(|item| self.string_or_empty(key, item))
-            .collect();
-        if items.len() != array.len() {
-            return None;
-        }
-        let program = &items[0];
-        if program.value.ends_with('/') {
-            self.problems
-                .error(program.at, format!("\"{}\" is a directory", program.value))
-                .help(format!("write {example}"));
-            return None;
-        }
-        if !program.value.starts_with('/') {
-            let name = program
-                .value
-                .rsplit('/')
-                .next()
-                .filter(|name| !name.is_empty());
-            let help = match name {
-                Some(name) => format!("write its whole path, as in \"/usr/bin/{name}\""),
-                None => format!("write {example}"),
-            };
-            let message = format!(
-                "\"{}\" is not the absolute path of a program",
-                program.value
-            );
-            self.problems.error(program.at, message).help(help);
-            return None;
-        }
-        let at = self.span(value);
-        let value = items.into_iter().map(|item| item.value).collect();
-        Some(At { value, at })
-    }
-
-    /// An absolute path in its simplest form.
-    pub(super) fn path(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
-        let path = self.string(key, value)?;
-        let simple = path.value.len() == 1
-            || path
-                .value
-                .split('/')
-                .skip(1)
-                .all(|part| !matches!(part, "" | "." | ".."));
-        if path.value.starts_with('/') && simple {
-            return Some(path);
-        }
-        let (message, help) = match path.value.starts_with('/') {
-            false => (
-                format!("\"{}\" is not an absolute path", path.value),
-                "write the path from / on".to_owned(),
-            ),
-            true => (
-                format!("\"{}\" is not in its simplest form", path.value),
-                "write it without \"//\", \"/./\", \"/../\" and without a slash at its end"
-                    .to_owned(),
-            ),
-        };
-        self.problems.error(path.at, message).help(help);
         None
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::fragment::{calendar, has};
+use super::on_deploy::{self, OnDeployFragment};
 use super::reader::{Reader, Value};
-use super::settings::{DeployAction, RepairAction, WhenBusy};
+use super::settings::{RepairAction, WhenBusy};
 use super::source::{At, Span};
-use super::{signal, unit_name};
+use super::unit_name;
 
 /// What a task's table says.
 #[derive(Debug, Default)]
@@ -43,17 +44,6 @@ pub(super) struct TaskFragment {
     pub(super) persistent: Option<At<bool>>,
     /// Where each key stands.
     pub(super) keys: BTreeMap<String, Span>,
-}
-
-/// `on-deploy`.
-#[derive(Debug)]
-pub(super) struct OnDeployFragment {
-    pub(super) action: Option<At<DeployAction>>,
-    pub(super) signal: Option<At<String>>,
-    pub(super) command: Option<At<Vec<String>>>,
-    pub(super) fallback: Option<At<DeployAction>>,
-    pub(super) max_interruptions: Option<At<i64>>,
-    pub(super) interruption_period: Option<At<Duration>>,
 }
 
 /// `retry`.
@@ -101,29 +91,10 @@ pub const COMMAND_KEYS: &[&str] = &[
     "randomized-delay",
     "persistent",
 ];
-/// Keys of `on-deploy`.
-pub const ON_DEPLOY_KEYS: &[&str] = &[
-    "action",
-    "signal",
-    "command",
-    "fallback",
-    "max-interruptions",
-    "interruption-period",
-];
 /// Keys of `retry`.
 pub const RETRY_KEYS: &[&str] = &["attempts", "delay", "max-delay"];
 /// Keys of `[tasks.NAME.actions.NAME]`.
 pub const ACTION_KEYS: &[&str] = &["command", "description"];
-
-const DEPLOY_ACTIONS: [(&str, DeployAction); 7] = [
-    ("wait", DeployAction::Wait),
-    ("freeze", DeployAction::Freeze),
-    ("stop", DeployAction::Stop),
-    ("restart", DeployAction::Restart),
-    ("checkpoint", DeployAction::Checkpoint),
-    ("protect", DeployAction::Protect),
-    ("ignore", DeployAction::Ignore),
-];
 
 const WHEN_BUSY: [(&str, WhenBusy); 3] = [
     ("queue", WhenBusy::Queue),
@@ -156,7 +127,7 @@ pub(super) fn task(
             "uninterruptible" => it.uninterruptible = reader.boolean(name, value),
             "stop-timeout" => it.stop_timeout = reader.systemd_span(name, value, true),
             "gated" => it.gated = reader.boolean(name, value),
-            "on-deploy" => it.on_deploy = on_deploy(reader, name, value),
+            "on-deploy" => it.on_deploy = on_deploy::read(reader, name, value),
             "retry" => it.retry = retry(reader, name, value),
             "actions" => actions(reader, name, value, &mut it),
             "description" => it.description = reader.string(name, value),
@@ -306,48 +277,6 @@ fn weight(reader: &mut Reader<'_>, resource: &str, value: &Value<'_>) -> Option<
         value: Some(weight),
         at: number.at,
     })
-}
-
-fn on_deploy(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<OnDeployFragment> {
-    let example = match value.get_ref() {
-        DeValue::String(word) => format!("on-deploy = {{ action = \"{word}\" }}"),
-        _ => "on-deploy = { action = \"stop\" }".to_owned(),
-    };
-    let table = reader.table(key, value, &example)?;
-    let mut it = OnDeployFragment {
-        action: None,
-        signal: None,
-        command: None,
-        fallback: None,
-        max_interruptions: None,
-        interruption_period: None,
-    };
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
-        match name {
-            "action" => it.action = reader.one_of(name, value, &DEPLOY_ACTIONS),
-            "signal" => it.signal = signal::read(reader, name, value),
-            "command" => it.command = reader.command(name, value),
-            "fallback" => it.fallback = reader.one_of(name, value, &DEPLOY_ACTIONS),
-            "max-interruptions" => {
-                it.max_interruptions = reader.integer(name, value, 1, u32::MAX.into());
-            }
-            "interruption-period" => it.interruption_period = reader.positive_duration(name, value),
-            _ => reader.unknown_key(key, ON_DEPLOY_KEYS, "\"on-deploy\""),
-        }
-    }
-    if !has(table, "action") {
-        let at = reader.span(value);
-        reader
-            .problems
-            .error(at, "\"on-deploy\" needs \"action\"")
-            .help(format!(
-                "add action = {}",
-                super::suggest::list(&DEPLOY_ACTIONS.map(|(word, _)| word))
-            ));
-    }
-    super::deploy_rules::check(reader.problems, table, &it);
-    Some(it)
 }
 
 fn retry(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<RetryFragment> {

@@ -8,7 +8,7 @@ use super::fragment::{GroupFragment, Named, ResourceFragment, WindowFragment};
 use super::inputs::Inputs;
 use super::settings::{Group, OnDeadlock, Resource, Settings, Window};
 use super::source::{At, Source, Span};
-use super::{Compiled, blocked, order, suggest, validate_task};
+use super::{Compiled, blocked, order, suggest, units, validate_task};
 use crate::host::Host;
 
 /// What is written nowhere.
@@ -33,7 +33,7 @@ pub(super) fn validate(mut context: Context<'_>) -> Compiled {
                 .insert(name.clone(), self::resource(&context, resource));
         }
     }
-    let units = validate_task::units(&mut context);
+    let units = units::find(&mut context);
     for (name, task) in &context.inputs.tasks {
         if let Some(task) = validate_task::task(&mut context, &settings, &units, name, task) {
             settings.insert_task(task);

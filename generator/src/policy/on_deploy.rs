@@ -1,14 +1,95 @@
-//! Which keys of `on-deploy` go together.
+//! `on-deploy` of a task: what a deployment does to it.
 
-use toml::de::DeTable;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Problems;
 use super::fragment::has;
+use super::reader::{Reader, Value};
 use super::settings::DeployAction;
-use super::task_fragment::OnDeployFragment;
+use super::signal;
+use super::source::At;
+
+/// `on-deploy`.
+#[derive(Debug)]
+pub(super) struct OnDeployFragment {
+    pub(super) action: Option<At<DeployAction>>,
+    pub(super) signal: Option<At<String>>,
+    pub(super) command: Option<At<Vec<String>>>,
+    pub(super) fallback: Option<At<DeployAction>>,
+    pub(super) max_interruptions: Option<At<i64>>,
+    pub(super) interruption_period: Option<At<Duration>>,
+}
+
+/// Keys of `on-deploy`.
+pub const ON_DEPLOY_KEYS: &[&str] = &[
+    "action",
+    "signal",
+    "command",
+    "fallback",
+    "max-interruptions",
+    "interruption-period",
+];
+const DEPLOY_ACTIONS: [(&str, DeployAction); 7] = [
+    ("wait", DeployAction::Wait),
+    ("freeze", DeployAction::Freeze),
+    ("stop", DeployAction::Stop),
+    ("restart", DeployAction::Restart),
+    ("checkpoint", DeployAction::Checkpoint),
+    ("protect", DeployAction::Protect),
+    ("ignore", DeployAction::Ignore),
+];
+
+/// Reads it.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    key: &str,
+    value: &Value<'_>,
+) -> Option<OnDeployFragment> {
+    let example = match value.get_ref() {
+        DeValue::String(word) => format!("on-deploy = {{ action = \"{word}\" }}"),
+        _ => "on-deploy = { action = \"stop\" }".to_owned(),
+    };
+    let table = reader.table(key, value, &example)?;
+    let mut it = OnDeployFragment {
+        action: None,
+        signal: None,
+        command: None,
+        fallback: None,
+        max_interruptions: None,
+        interruption_period: None,
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        match name {
+            "action" => it.action = reader.one_of(name, value, &DEPLOY_ACTIONS),
+            "signal" => it.signal = signal::read(reader, name, value),
+            "command" => it.command = reader.command(name, value),
+            "fallback" => it.fallback = reader.one_of(name, value, &DEPLOY_ACTIONS),
+            "max-interruptions" => {
+                it.max_interruptions = reader.integer(name, value, 1, u32::MAX.into());
+            }
+            "interruption-period" => it.interruption_period = reader.positive_duration(name, value),
+            _ => reader.unknown_key(key, ON_DEPLOY_KEYS, "\"on-deploy\""),
+        }
+    }
+    if !has(table, "action") {
+        let at = reader.span(value);
+        reader
+            .problems
+            .error(at, "\"on-deploy\" needs \"action\"")
+            .help(format!(
+                "add action = {}",
+                super::suggest::list(&DEPLOY_ACTIONS.map(|(word, _)| word))
+            ));
+    }
+    check(reader.problems, table, &it);
+    Some(it)
+}
 
 /// Reports keys that don't go with the action.
-pub(super) fn check(problems: &mut Problems, table: &DeTable<'_>, it: &OnDeployFragment) {
+fn check(problems: &mut Problems, table: &DeTable<'_>, it: &OnDeployFragment) {
     let Some(action) = &it.action else {
         return;
     };
