@@ -83,4 +83,3 @@ pub fn kill_daemon(case: &Case<'_>) -> Result<()> {
     case.sh(&format!("kill -KILL {pid}"))?;
     daemon_is_back(case, &pid)
 }
-

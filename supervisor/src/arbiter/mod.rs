@@ -139,6 +139,13 @@ pub struct Lease {
     asked: u64,
 }
 
+impl Lease {
+    /// Granted here, and its task not known to have started since.
+    fn may_wait_for_others(&self) -> bool {
+        !self.started && !self.presumed && self.revoked.is_none()
+    }
+}
+
 /// A task at its gate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Waiter {
@@ -305,7 +312,7 @@ impl Arbiter {
         };
         let (uses, rank) = (newcomer.claim.uses.clone(), newcomer.rank());
         for (holder, lease) in &self.leases {
-            if !lease.started && lease.revoked.is_none() && claim::overlap(&lease.uses, &uses) {
+            if lease.may_wait_for_others() && claim::overlap(&lease.uses, &uses) {
                 actions.push(Action::LookBehindLease {
                     unit: holder.clone(),
                 });
@@ -386,6 +393,7 @@ impl Arbiter {
         };
         if behind.is_empty() {
             lease.started = true;
+            lease.revoked = None;
             return;
         }
         let uses = lease.uses.clone();
@@ -461,7 +469,7 @@ impl Arbiter {
             });
         }
         for (unit, lease) in &self.leases {
-            if !lease.started && !lease.presumed && lease.revoked.is_none() {
+            if lease.may_wait_for_others() {
                 actions.push(Action::LookBehindLease { unit: unit.clone() });
             }
         }

@@ -137,14 +137,17 @@ impl Pid1 {
         }
     }
 
-    /// All units whose jobs come before the job of `unit`, directly or through others.
+    /// All units whose jobs come before the waiting start of `unit`, directly or through others.
     ///
     /// # Errors
     /// The bus's or PID 1's.
     pub async fn all_behind(&self, unit: &str) -> zbus::Result<Vec<String>> {
         /// Far more than any real chain of jobs; bounds the work if PID 1's queue is huge.
         const LIMIT: usize = 256;
-        let Some(id) = self.job_of(unit).await? else {
+        let states = self.states(vec![unit.to_owned()]).await?;
+        // The job of a oneshot that runs is there until it ends, and may have others listed before it.
+        let waiting = states.into_values().find(|state| !state.is_running());
+        let Some((id, _)) = waiting.and_then(|state| state.job) else {
             return Ok(Vec::new());
         };
         let mut todo = vec![id];

@@ -193,6 +193,19 @@ impl Engine {
 
     /// The arbiter takes back a lease whose task can't start before one that waits for it.
     pub(super) async fn revoke(&mut self, unit: &str) {
+        // Restarting the gate of a task that has started meanwhile would kill it.
+        if let Some(pid1) = &self.pid1
+            && pid1
+                .all_behind(unit)
+                .await
+                .is_ok_and(|behind| behind.is_empty())
+        {
+            self.feed(Event::LookedBehindLease {
+                unit: unit.to_owned(),
+                behind: Vec::new(),
+            });
+            return;
+        }
         tracing::warn!(
             message_id = message::REVOKED,
             task = self.policy.task_name(unit),
