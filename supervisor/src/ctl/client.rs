@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use zbus::fdo::PropertiesProxy;
+use zbus::fdo::{self, PropertiesProxy};
 use zbus::names::InterfaceName;
 use zbus::{Connection, OwnedObjectPath};
 
@@ -111,7 +111,13 @@ impl Client {
                 .await
                 .map_err(zbus::Error::from)
         };
-        Ok(TaskDetails::from_properties(ask(what, read).await?))
+        match ask(what, read).await {
+            Err(CtlError::Bus {
+                source: zbus::Error::FDO(error),
+                ..
+            }) if matches!(*error, fdo::Error::UnknownObject(_)) => Err(CtlError::NoObject),
+            all => Ok(TaskDetails::from_properties(all?)),
+        }
     }
 
     /// Reads the policy again. Waits for as long as polkit asks somebody.
@@ -133,9 +139,15 @@ impl Client {
             return answer;
         };
         let tasks = self.tasks().await?;
+        // A unit that is called like its task says nothing new.
+        let units = tasks.iter().filter(|task| {
+            let stem = task.unit.rsplit_once('.').map_or("", |(stem, _)| stem);
+            stem != task.name
+        });
         let names = tasks
             .iter()
-            .flat_map(|task| [task.name.as_str(), task.unit.as_str()]);
+            .map(|task| task.name.as_str())
+            .chain(units.map(|task| task.unit.as_str()));
         Err(CtlError::NoSuchTask {
             name: typed.to_owned(),
             nearest: text::nearest(typed, names),

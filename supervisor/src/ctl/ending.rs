@@ -43,7 +43,11 @@ pub fn tell(target: &Target, ending: &Ending) -> (Outcome, String) {
     let journal = format!("journalctl -b -u {unit}");
     let failed = |sentence: String| (Outcome::Failed, sentence);
     if let Some(reason) = &ending.skipped {
-        return failed(format!("{label} was skipped: {reason}"));
+        let what = match ending.result.as_deref() {
+            Some("dependency") => "was refused",
+            _ => "was skipped",
+        };
+        return failed(format!("{label} {what}: {reason}"));
     }
     match ending.result.as_deref() {
         Some("done") if ending.before.active == "active" => (
@@ -264,6 +268,27 @@ mod tests {
             sentence,
             "systemd says that the start of upcp is done (upcp.service, after 3min 4s)."
         );
+    }
+
+    #[test]
+    fn a_start_that_interlock_gave_up_says_why() {
+        let words = |result: &str| {
+            let target = Target {
+                label: "upcp".to_owned(),
+                unit: "upcp.service".to_owned(),
+                blocked: false,
+            };
+            let ending = Ending {
+                result: Some(result.to_owned()),
+                skipped: Some("rpm-db is busy".to_owned()),
+                ..Ending::default()
+            };
+            tell(&target, &ending)
+        };
+        let skipped = "upcp was skipped: rpm-db is busy".to_owned();
+        assert_eq!(words("canceled"), (Outcome::Failed, skipped));
+        let refused = "upcp was refused: rpm-db is busy".to_owned();
+        assert_eq!(words("dependency"), (Outcome::Failed, refused));
     }
 
     #[test]

@@ -85,6 +85,12 @@ pub enum CtlError {
         /// What to do about it.
         advice: &'static str,
     },
+    /// An instance of a template has an object from its first start on.
+    #[error(
+        "this instance has no properties: it has neither run nor waited since interlockd started\n\
+         (without --json, why tells what there is to tell)"
+    )]
+    NoObject,
     /// PID 1 refused to queue the start.
     #[error("can't start {unit}: {reason}")]
     StartRefused {
@@ -119,7 +125,10 @@ impl CtlError {
             CtlError::NoSuchTask { .. } => 4,
             CtlError::Unreachable { .. } | CtlError::SystemdUnreachable { .. } => 69,
             CtlError::AccessDenied { .. } => 77,
-            CtlError::StartRefused { .. } | CtlError::Bus { .. } | CtlError::Io { .. } => 1,
+            CtlError::NoObject
+            | CtlError::StartRefused { .. }
+            | CtlError::Bus { .. }
+            | CtlError::Io { .. } => 1,
         }
     }
 }

@@ -178,12 +178,13 @@ impl Watch<'_> {
             .find(|entry| entry.unit == self.target.unit)
     }
 
-    /// Why interlock gave the start up, if it was interlock that cancelled the job.
+    /// Why interlock gave the start up, if it was interlock that ended the job: by cancelling it, or with
+    /// `when-busy = "fail"` by the failure of the gate.
     async fn reason(&mut self, result: &JobResult) -> Option<String> {
-        if self.skipped.is_none() && result.as_deref() == Some("canceled") {
-            self.skipped = timeout(SKIP_LAG, next_skip(&mut self.skips, &self.target.unit))
-                .await
-                .ok();
+        let may_be_ours = matches!(result.as_deref(), Some("canceled" | "dependency"));
+        if self.skipped.is_none() && may_be_ours {
+            let next = next_skip(&mut self.skips, &self.target.unit);
+            self.skipped = timeout(SKIP_LAG, next).await.ok();
         }
         self.skipped.take()
     }
