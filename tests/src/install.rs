@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::command;
 use crate::machine::Machine;
-use crate::root::Version;
 use crate::rpm::{Repository, stand_in_for_requirements};
 
 /// Building everything in release mode may take minutes.
@@ -59,22 +58,9 @@ fn build() -> Result<PathBuf> {
 ///
 /// If the RPM can't be built.
 pub fn provide(machine: &Machine) -> Result<()> {
-    static REPOSITORIES: [OnceLock<Result<Repository, String>>; 2] =
-        [OnceLock::new(), OnceLock::new()];
-    let slot = match machine.version() {
-        Version::V252 => &REPOSITORIES[0],
-        Version::V257 => &REPOSITORIES[1],
-    };
-    slot.get_or_init(|| repository(machine.version()).map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow!("{error}"))?
-        .install(machine, "interlock")
-}
-
-fn repository(version: Version) -> Result<Repository> {
     let rpm = rpm()?;
-    let host = stand_in_for_requirements(rpm, version.number())?;
-    Repository::new(&[host], &[rpm.to_owned()])
+    let host = stand_in_for_requirements(rpm, machine.version().number())?;
+    Repository::new(&[host], &[rpm.to_owned()])?.install(machine, "interlock")
 }
 
 /// Installs interlock with dnf, and leaves the daemon ready to answer.
