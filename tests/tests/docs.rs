@@ -153,9 +153,9 @@ fn every_option_of_the_generator_has_its_man_page_entry() {
     assert!(options.contains(&"dry_run"), "{options:?}");
     for option in options {
         let option = format!("--{}", option.replace('_', "-"));
-        let tagged = page.split(".TP\n").skip(1);
-        let tag = |entry: &str| entry.lines().next().unwrap_or_default().contains(&option);
-        assert!(tagged.map(tag).any(|found| found), "{option}");
+        let mut tagged = page.split(".TP\n").skip(1);
+        let has_tag = |entry: &str| entry.lines().next().unwrap_or_default().contains(&option);
+        assert!(tagged.any(has_tag), "{option}");
     }
 }
 
