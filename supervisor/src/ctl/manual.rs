@@ -47,9 +47,9 @@ template, append the instance: interlockctl start import@foo";
 
 /// What `reload` does.
 pub const RELOAD: &str = "\
-Makes interlockd read the policy again, and prints every mistake in it. No
-lease and no waiter is lost. Gates and drop-ins of new tasks are made by
-interlock-generator(8) at the next systemctl daemon-reload.";
+Makes interlockd read the policy again, and prints every mistake in it.
+systemd is reloaded as well (as by systemctl daemon-reload), so that gates and
+drop-ins follow. No lease and no waiter is lost.";
 
 /// Exit statuses, with what they mean.
 pub const EXIT_STATUS: [(&str, &str); 8] = [
