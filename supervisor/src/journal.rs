@@ -28,7 +28,7 @@ pub mod message {
 pub fn init() {
     let filter = || {
         EnvFilter::try_from_env("INTERLOCK_LOG")
-            .unwrap_or_else(|_| EnvFilter::new("info,zbus=warn"))
+            .unwrap_or_else(|_| EnvFilter::new("info,zbus=error"))
     };
     let registry = tracing_subscriber::registry();
     // Set by PID 1 only for services whose output goes to the journal (systemd.exec(5)).

@@ -189,35 +189,42 @@ impl Engine {
         self.later.insert(unit.to_owned(), Instant::now() + after);
     }
 
-    /// At start, and whenever the bus comes back: who holds and who waits, from PID 1 alone.
-    pub(super) async fn rebuild(&mut self) {
-        let Some(pid1) = self.pid1.clone() else {
-            return;
+    /// At start, whenever the bus comes back, and after a daemon-reload: who holds and who waits, from PID 1
+    /// alone. Says whether PID 1 answered; until it has, nothing may be granted.
+    pub(super) async fn rebuild(&mut self, pid1: &Pid1) -> bool {
+        let Some(found) = self.survey(pid1).await else {
+            return false;
         };
-        let Some(found) = self.survey(&pid1).await else {
-            return;
-        };
-        for (unit, (_, gate)) in &found {
-            let is_known = self.gates.contains_key(unit)
-                || self.arbiter.leases().contains_key(unit)
-                || gate.as_ref().is_none_or(|g| g.active != "activating");
-            if is_known {
+        for (unit, (task, gate)) in &found {
+            let is_known =
+                self.gates.contains_key(unit) || self.arbiter.leases().contains_key(unit);
+            let (Some(gate), false) = (gate, is_known) else {
                 continue;
+            };
+            match gate.active.as_str() {
+                "inactive" | "failed" => {}
+                "activating" => self.presume_lease(pid1, unit).await,
+                _ if task.as_ref().is_some_and(UnitState::has_exited) => {}
+                _ => self.adopt_running(unit),
             }
-            // It may have been told to go a moment ago.
-            let since = pid1.left_inactive_at(&names::gate_of(unit)).await;
-            self.feed(Event::Adopt {
-                unit: unit.clone(),
-                uses: self.policy.uses_of(unit),
-                since: since.unwrap_or_else(|_| clock::monotonic()),
-                presumed: true,
-            });
         }
-        self.adopt_leftovers(&pid1, &found).await;
+        self.adopt_leftovers(pid1, &found).await;
         self.remove_stale_lease_files(&found);
         self.dirty.extend(found.into_keys());
         self.dirty.extend(self.arbiter.leases().keys().cloned());
         self.feed(Event::Sweep);
+        true
+    }
+
+    /// A gate that waited for an earlier interlockd: that may have told it to go a moment ago.
+    async fn presume_lease(&mut self, pid1: &Pid1, unit: &str) {
+        let since = pid1.left_inactive_at(&names::gate_of(unit)).await;
+        self.feed(Event::Adopt {
+            unit: unit.to_owned(),
+            uses: self.policy.uses_of(unit),
+            since: since.unwrap_or_else(|_| clock::monotonic()),
+            presumed: true,
+        });
     }
 
     /// Those of leases that ended while interlockd was away.

@@ -58,6 +58,8 @@ pub struct Engine {
     policy: Policy,
     arbiter: Arbiter,
     pid1: Option<Pid1>,
+    /// Connected, but hasn't answered yet.
+    unheard: Option<Pid1>,
     gates: BTreeMap<String, Gate>,
     records: BTreeMap<String, Record>,
     history: History,
@@ -96,6 +98,7 @@ impl Engine {
             paths,
             policy,
             pid1: None,
+            unheard: None,
             gates: BTreeMap::new(),
             records: BTreeMap::new(),
             history,
@@ -126,6 +129,7 @@ impl Engine {
                 Ok(None) => return,
                 Err(_) => break,
             }
+            self.due().await;
         }
         super::ready();
         for input in early {
@@ -185,7 +189,7 @@ impl Engine {
         if !self.gates.is_empty() {
             wake = wake.min(status);
         }
-        if !self.unanswered.is_empty() {
+        if !self.unanswered.is_empty() || self.unheard.is_some() {
             wake = wake.min(Instant::now() + RETRY);
         }
         if let Some(deadline) = self.arbiter.next_deadline() {
@@ -197,6 +201,7 @@ impl Engine {
 
     /// What the clock has made due.
     async fn due(&mut self) {
+        self.hear_pid1().await;
         let now = clock::monotonic();
         if self.arbiter.next_deadline().is_some_and(|at| at <= now) {
             self.feed(Event::Tick { now });
@@ -227,14 +232,23 @@ impl Engine {
             Input::Closed { unit, connection } => self.closed(unit, connection),
             Input::Signal(signal) => self.signal(signal).await,
             Input::Bus(pid1) => {
-                self.pid1 = pid1;
-                if self.pid1.is_some() {
-                    self.rebuild().await;
-                }
+                self.pid1 = None;
+                self.unheard = pid1;
+                self.hear_pid1().await;
             }
             Input::Query(query) => self.answer(query).await,
         }
         self.carry_out().await;
+    }
+
+    /// PID 1 counts as there only when it has said who holds and who waits.
+    async fn hear_pid1(&mut self) {
+        if let Some(pid1) = self.unheard.take() {
+            match self.rebuild(&pid1).await {
+                true => self.pid1 = Some(pid1),
+                false => self.unheard = Some(pid1),
+            }
+        }
     }
 
     async fn signal(&mut self, signal: Signal) {

@@ -232,7 +232,7 @@ impl Engine {
         if is_new {
             self.take_policy(fresh).await;
         }
-        self.rebuild().await;
+        self.rebuild_if_connected().await;
     }
 
     /// On request: has PID 1 run the generator, and takes the policy.
@@ -245,7 +245,17 @@ impl Engine {
         self.take_policy(Policy::load(&self.paths.root)).await;
         let (made, _) = self.policy.timers();
         self.start_timers(made).await;
-        self.rebuild().await;
+        self.rebuild_if_connected().await;
+    }
+
+    async fn rebuild_if_connected(&mut self) {
+        if let Some(pid1) = self.pid1.clone()
+            && !self.rebuild(&pid1).await
+        {
+            // Nothing is granted until PID 1 has answered.
+            self.pid1 = None;
+            self.unheard = Some(pid1);
+        }
     }
 
     async fn take_policy(&mut self, fresh: Policy) {
