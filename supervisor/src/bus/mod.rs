@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::object_server::InterfaceRef;
@@ -25,6 +26,8 @@ pub const NAME: &str = "org.interlock.Interlock1";
 /// Root object.
 pub const ROOT: &str = "/org/interlock/Interlock1";
 
+/// Changes of one unit within this time are told in one signal: a short run has three.
+const COALESCE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -101,10 +104,18 @@ impl Served {
         notices: &mut UnboundedReceiver<Notice>,
         units: &mut BTreeSet<String>,
     ) {
+        let mut changed: BTreeSet<String> = BTreeSet::new();
+        let mut flush = Instant::now();
         loop {
             let notice = tokio::select! {
                 notice = notices.recv() => notice,
                 _ = self.readers.join_next() => return,
+                () = sleep_until(flush), if !changed.is_empty() => {
+                    for unit in std::mem::take(&mut changed) {
+                        self.changed(&unit).await;
+                    }
+                    continue;
+                }
             };
             let Some(notice) = notice else {
                 return;
@@ -120,7 +131,12 @@ impl Served {
                         let _ = manager.policy_errors_changed(context).await;
                     }
                 }
-                Notice::Changed(unit) => self.changed(&unit).await,
+                Notice::Changed(unit) => {
+                    if changed.is_empty() {
+                        flush = Instant::now() + COALESCE;
+                    }
+                    changed.insert(unit);
+                }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_skipped(&task, &unit, &reason).await;
@@ -158,11 +174,7 @@ impl Served {
             let _ = server.at(path.as_str(), task).await;
         }
         if let Ok(task) = server.interface::<_, Task>(path).await {
-            let context = task.signal_emitter();
-            let task = task.get().await;
-            let _ = task.state_changed(context).await;
-            let _ = task.detail_changed(context).await;
-            let _ = task.since_changed(context).await;
+            let _ = task.get().await.emit_changed(task.signal_emitter()).await;
         }
     }
 }

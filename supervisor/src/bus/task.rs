@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use tokio::sync::mpsc::UnboundedSender;
-use zbus::{fdo, interface};
+use zbus::names::InterfaceName;
+use zbus::object_server::SignalEmitter;
+use zbus::{Variant, fdo, interface};
 
 use super::manager::ask;
 use crate::daemon::engine::TaskView;
 use crate::daemon::{Input, Query};
+use crate::history::Past;
 
 /// One task, or one instance of a template's.
 pub struct Task {
@@ -25,6 +28,27 @@ impl Task {
         let view = ask(&self.inputs, |to| Query::Task(self.unit.clone(), to)).await;
         let view = view.map_err(|error| fdo::Error::Failed(error.to_string()))?;
         view.ok_or_else(|| fdo::Error::UnknownObject(format!("{} is no task any more", self.unit)))
+    }
+}
+
+impl Task {
+    async fn past(&self) -> fdo::Result<Past> {
+        let past = ask(&self.inputs, |to| Query::Past(self.unit.clone(), to)).await;
+        past.map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// Tells clients of the bus what has changed, in one signal.
+    pub async fn emit_changed(&self, emitter: &SignalEmitter<'_>) -> zbus::Result<()> {
+        let Ok(view) = self.view().await else {
+            return Ok(());
+        };
+        let changed = HashMap::from([
+            ("State", Variant::from(view.state)),
+            ("Detail", Variant::from(view.detail)),
+            ("Since", Variant::from(view.since)),
+        ]);
+        let interface = InterfaceName::try_from("org.interlock.Interlock1.Task")?;
+        fdo::Properties::properties_changed(emitter, interface, changed, [].as_slice().into()).await
     }
 }
 
@@ -87,26 +111,26 @@ impl Task {
 
     #[zbus(property(emits_changed_signal = "false"))]
     async fn runs(&self) -> fdo::Result<u64> {
-        Ok(self.view().await?.past.runs)
+        Ok(self.past().await?.runs)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     async fn skips(&self) -> fdo::Result<u64> {
-        Ok(self.view().await?.past.skips)
+        Ok(self.past().await?.skips)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     async fn last_skip_reason(&self) -> fdo::Result<String> {
-        Ok(self.view().await?.past.last_skip.unwrap_or_default())
+        Ok(self.past().await?.last_skip.unwrap_or_default())
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     async fn usual_duration(&self) -> fdo::Result<u64> {
-        Ok(self.view().await?.past.usual_duration.unwrap_or(0))
+        Ok(self.past().await?.usual_duration.unwrap_or(0))
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     async fn usual_wait(&self) -> fdo::Result<u64> {
-        Ok(self.view().await?.past.usual_wait.unwrap_or(0))
+        Ok(self.past().await?.usual_wait.unwrap_or(0))
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bus;
 use crate::clock;
-use crate::history::History;
+use crate::history::{History, Past};
 use crate::pid1::Pid1;
 use crate::pid1::signals::Signal;
 
@@ -63,6 +63,8 @@ pub enum Query {
     Tasks(oneshot::Sender<Vec<engine::TaskView>>),
     /// One task, by the policy's name or by unit.
     Task(String, oneshot::Sender<Option<engine::TaskView>>),
+    /// What is known of a unit's past.
+    Past(String, oneshot::Sender<Past>),
     /// All waiters in order.
     Queue(oneshot::Sender<Vec<engine::QueueView>>),
     /// A paragraph about one task.

@@ -1,10 +1,11 @@
 //! PID 1's signals, as triggers to read the state again: they are never the state itself.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use futures_util::StreamExt;
 use zbus::message::Type;
-use zbus::{Connection, MatchRule, MessageStream};
+use zbus::{Connection, MatchRule, MessageStream, Variant};
 
 use super::SYSTEMD;
 
@@ -18,10 +19,12 @@ pub enum Signal {
         /// `done`, `canceled`, `dependency`, `timeout`, … (org.freedesktop.systemd1(5)).
         result: String,
     },
-    /// Properties of the unit with this object path have changed.
-    UnitChanged {
+    /// The unit with this object path has come to rest, or runs no more.
+    UnitRested {
         /// Object path.
         path: String,
+        /// It is `exited`: still active, if it is a `RemainAfterExit=` unit.
+        exited: bool,
     },
     /// daemon-reload begins (`true`) or has ended (`false`), or PID 1 has been replaced (`false`).
     Reloading(bool),
@@ -95,9 +98,22 @@ fn read(message: &zbus::Message) -> Option<Signal> {
         }
         "Reloading" => message.body().deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => Some(Signal::Reloading(false)),
-        "PropertiesChanged" => Some(Signal::UnitChanged {
+        "PropertiesChanged" => Some(Signal::UnitRested {
             path: header.path()?.to_string(),
+            exited: rest(message)?,
         }),
         _ => None,
     }
+}
+
+/// Whether the unit has exited; `None` if it isn't at rest. Only what may end a lease is worth a look: of some
+/// ten changes in a run two or three are.
+fn rest(message: &zbus::Message) -> Option<bool> {
+    type Body<'a> = (&'a str, HashMap<&'a str, Variant<'a>>, Vec<&'a str>);
+    let body = message.body();
+    let (_, changed, _): Body<'_> = body.deserialize().ok()?;
+    let text = |name: &str| changed.get(name).and_then(|v| <&str>::try_from(v).ok());
+    let is_down = matches!(text("ActiveState"), Some("inactive" | "failed"));
+    let exited = text("SubState") == Some("exited");
+    (is_down || exited).then_some(exited)
 }

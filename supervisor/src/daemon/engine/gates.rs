@@ -95,10 +95,8 @@ impl Engine {
             self.remember_lost_gate(&unit);
             self.records.remove(&unit);
             self.feed(Event::Cancelled { unit: unit.clone() });
-            self.notify(Notice::Changed(unit.clone()));
+            self.notify(Notice::Changed(unit));
         }
-        // Opened or not: PID 1 has the truth about it.
-        self.dirty.insert(unit);
     }
 
     /// The arbiter's grant.
@@ -125,10 +123,9 @@ impl Engine {
         self.notify(Notice::Changed(unit.to_owned()));
     }
 
-    /// Tells the gate that it may open. If it can't be told, PID 1 says what became of it.
+    /// Tells the gate that it may open. If it can't be told, its job's end says what became of it.
     pub(super) fn open(&mut self, unit: &str) {
         self.tell(unit, &Verdict::Go);
-        self.dirty.insert(unit.to_owned());
     }
 
     fn tell(&mut self, unit: &str, verdict: &Verdict) -> bool {
@@ -229,14 +226,16 @@ impl Engine {
                 // Usually collected already (CollectMode=); an error says just that.
                 let _ = pid1.reset_failed(unit).await;
             }
-            if self.arbiter.leases().contains_key(task_unit) {
+            // The end of its start: it is open now, or never will be.
+            if result != "done" && self.arbiter.leases().contains_key(task_unit) {
                 self.dirty.insert(task_unit.to_owned());
             }
         }
         self.feed(Event::JobGone {
             unit: unit.to_owned(),
         });
-        if self.arbiter.leases().contains_key(unit) {
+        // A start that came to nothing leaves the gate open for nobody.
+        if result != "done" && self.arbiter.leases().contains_key(unit) {
             self.dirty.insert(unit.to_owned());
         }
         let waits = self.arbiter.queue().iter().any(|w| w.unit == unit);

@@ -254,13 +254,15 @@ impl Engine {
     async fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::JobRemoved { unit, result } => self.job_removed(&unit, &result).await,
-            Signal::UnitChanged { path } => {
+            Signal::UnitRested { path, exited } => {
                 let leases = self.arbiter.leases().keys();
-                let changed = leases.filter(|unit| {
-                    pid1::unit_path(unit) == path || pid1::unit_path(&names::gate_of(unit)) == path
+                let rested = leases.filter(|unit| {
+                    // An open gate is always "exited".
+                    pid1::unit_path(unit) == path
+                        || !exited && pid1::unit_path(&names::gate_of(unit)) == path
                 });
-                let changed: Vec<String> = changed.cloned().collect();
-                self.dirty.extend(changed);
+                let rested: Vec<String> = rested.cloned().collect();
+                self.dirty.extend(rested);
             }
             Signal::Reloading(true) => {}
             Signal::Reloading(false) => self.policy_may_have_changed().await,
@@ -334,6 +336,7 @@ impl Engine {
         match query {
             Query::Tasks(to) => drop(to.send(self.task_views())),
             Query::Task(name, to) => drop(to.send(self.task_view(&name))),
+            Query::Past(unit, to) => drop(to.send(self.history.past(&unit))),
             Query::Queue(to) => drop(to.send(self.queue_views())),
             Query::Explain(name, to) => drop(to.send(self.explain(&name))),
             Query::Policy(to) => drop(to.send(self.policy.view())),

@@ -33,8 +33,6 @@ pub struct TaskView {
     pub priority: i32,
     /// As in the policy.
     pub gated: bool,
-    /// What has been.
-    pub past: Past,
 }
 
 /// A waiter.
@@ -123,8 +121,7 @@ impl Engine {
 
     pub(super) fn task_view(&self, name: &str) -> Option<TaskView> {
         let unit = self.resolve(name)?;
-        let listed = self.task_views().into_iter().find(|view| view.unit == unit);
-        listed.or_else(|| Some(self.view_of(&unit, self.policy.task_of(&unit))))
+        Some(self.view_of(&unit, self.policy.task_of(&unit)))
     }
 
     fn view_of(&self, unit: &str, task: Option<&Task>) -> TaskView {
@@ -137,11 +134,17 @@ impl Engine {
                 .unwrap_or_default(),
             priority: task.map_or(0, |task| task.priority),
             gated: task.is_some_and(|task| task.gated),
-            past: self.history.past(unit),
             ..TaskView::default()
         };
         let record = self.records.get(unit).cloned().unwrap_or_default();
-        if let Some(wait) = self.arbiter.view(unit) {
+        if let Some(origin) = self.policy.settings().blocked().get(unit) {
+            view.state = "blocked".to_owned();
+            view.detail = format!(
+                "its policy has errors ({}:{})",
+                origin.path.display(),
+                origin.line
+            );
+        } else if let Some(wait) = self.arbiter.view(unit) {
             let is_held = wait.hurdles.iter().any(|h| matches!(h, Hurdle::Jobs(_)));
             view.state = if is_held { "held" } else { "waiting" }.to_owned();
             view.detail = self.waiting_line(unit);
@@ -251,17 +254,18 @@ impl Engine {
             true => view.unit.clone(),
             false => format!("{} ({})", view.name, view.unit),
         };
+        let past = self.history.past(&unit);
         let mut text = match view.state.as_str() {
             "blocked" => format!(
                 "{who} can't be started: {}. Run \"interlockctl verify\" to see them all; when the policy is right, \"interlockctl reload\" frees it.",
                 view.detail
             ),
-            "running" => self.explain_running(&who, &view),
-            "idle" => self.explain_idle(&who, &view),
-            _ => self.explain_waiting(&who, &view),
+            "running" => self.explain_running(&who, &view, &past),
+            "idle" => self.explain_idle(&who, &view, &past),
+            _ => self.explain_waiting(&who, &view, &past),
         };
-        if let Some(reason) = &view.past.last_skip {
-            let times = match view.past.skips {
+        if let Some(reason) = &past.last_skip {
+            let times = match past.skips {
                 1 => "One start was".to_owned(),
                 n => format!("{n} starts were"),
             };
@@ -272,14 +276,14 @@ impl Engine {
         Some(text)
     }
 
-    fn explain_running(&self, who: &str, view: &TaskView) -> String {
+    fn explain_running(&self, who: &str, view: &TaskView, past: &Past) -> String {
         let held: Vec<&String> = view.uses.iter().map(|(name, _)| name).collect();
         let mut text = format!("{who} has its lease since {}", since(view.since));
         match held.is_empty() {
             true => text.push('.'),
             false => text.push_str(&format!(" and holds {}.", list(&held))),
         }
-        if let Some(usual) = view.past.usual_duration {
+        if let Some(usual) = past.usual_duration {
             text.push_str(&format!(" It usually takes {}.", duration(usual)));
         }
         let waiting = self.arbiter.queue().iter().filter(|waiter| {
@@ -293,7 +297,7 @@ impl Engine {
         text
     }
 
-    fn explain_idle(&self, who: &str, view: &TaskView) -> String {
+    fn explain_idle(&self, who: &str, view: &TaskView, past: &Past) -> String {
         if !view.gated {
             return format!(
                 "{who} is not gated (gated = false): interlock never holds its starts."
@@ -304,10 +308,10 @@ impl Engine {
         if busy != "others come first" {
             text.push_str(&format!(" Started now, it would wait: {busy}."));
         }
-        match view.past.usual_duration {
+        match past.usual_duration {
             Some(usual) => text.push_str(&format!(
                 " It has run {}, usually for {}.",
-                times(view.past.runs),
+                times(past.runs),
                 duration(usual)
             )),
             None => text.push_str(" It has not run under interlock yet."),
@@ -315,7 +319,7 @@ impl Engine {
         text
     }
 
-    fn explain_waiting(&self, who: &str, view: &TaskView) -> String {
+    fn explain_waiting(&self, who: &str, view: &TaskView, past: &Past) -> String {
         let mut text = format!(
             "{who} has been waiting at its gate since {}.",
             since(view.since)
@@ -336,7 +340,7 @@ impl Engine {
                 wait.of
             ));
         }
-        if let Some(usual) = view.past.usual_wait.filter(|usual| *usual > 1_000_000) {
+        if let Some(usual) = past.usual_wait.filter(|usual| *usual > 1_000_000) {
             text.push_str(&format!(" It usually waits {}.", duration(usual)));
         }
         text
