@@ -251,3 +251,39 @@ fn wrong_arguments_are_a_usage_error() {
     let not_utf8 = std::ffi::OsStr::from_bytes(b"/nonexistent\xff");
     assert_eq!(run(&[not_utf8; 4]), Some(2));
 }
+#[test]
+fn what_was_guarded_stays_guarded_when_its_fragment_breaks() {
+    let host = Host::new(GOOD);
+    assert_eq!(host.generate().status.code(), Some(0));
+    let good = host.output(DROP_IN);
+    host.clear_output();
+    host.write(
+        FRAGMENT,
+        "[tasks.a]\nunit = \"a.service\"\nusess = [\"r\"]\n",
+    );
+    let output = host.generate();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("10.toml:3:1: error"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(good, host.output(DROP_IN));
+}
+
+#[test]
+fn a_policy_that_cannot_be_kept_takes_effect_all_the_same() {
+    let host = Host::new(GOOD);
+    host.write(
+        "run/interlock/last-good-policy.toml/directory",
+        "in the way",
+    );
+    let output = host.generate();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("can't store the policy"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(host.output(DROP_IN).is_some());
+}
