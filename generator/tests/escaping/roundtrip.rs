@@ -1,8 +1,6 @@
 //! What goes into a [`UnitFile`] comes out of systemd's parser unchanged, and nothing else does.
 
-mod common;
-
-use common::{commands, read, specifiers, words};
+use crate::reader::{commands, read, specifiers, words};
 use interlock_generator::policy::settings::Origin;
 use interlock_generator::unitfile::{Section, UnitFile};
 use proptest::prelude::*;
