@@ -1,12 +1,13 @@
 //! The unit files below a root directory.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::listing::{File, Listing};
+use super::listing::{File, Found, Listing};
 use super::unit_text::Facts;
 use super::{Host, Unit};
 use crate::{names, rooted};
@@ -14,12 +15,17 @@ use crate::{names, rooted};
 /// No unit file is this large; what is, isn't read.
 const SIZE_MAX: u64 = 1024 * 1024;
 
+/// What is read of a file at once.
+const BUFFER: usize = 16 * 1024;
+
 /// The unit files below a root directory. Directories are listed once, when first asked; files are read only
 /// for the units that are asked for.
 #[derive(Debug)]
 pub struct DiskHost {
     root: PathBuf,
     listing: OnceCell<Listing>,
+    /// For the text of one file after the other.
+    buffer: RefCell<Vec<u8>>,
 }
 
 impl DiskHost {
@@ -28,6 +34,7 @@ impl DiskHost {
         Self {
             root: root.to_owned(),
             listing: OnceCell::new(),
+            buffer: RefCell::default(),
         }
     }
 
@@ -35,23 +42,47 @@ impl DiskHost {
         self.listing.get_or_init(|| Listing::read(&self.root))
     }
 
-    fn read(&self, path: &Path) -> Option<String> {
-        let real = rooted::resolve(&self.root, path).ok()?;
-        let kind = fs::metadata(&real).ok()?;
-        (kind.is_file() && kind.len() <= SIZE_MAX).then_some(())?;
-        let bytes = fs::read(real).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+    /// Reads a file of the path that it has below the root.
+    fn read_below(&self, path: &Path, facts: &mut Facts) {
+        let Ok(real) = rooted::resolve(&self.root, path) else {
+            return;
+        };
+        // Asked before it is opened: opening a FIFO would wait for ever.
+        if fs::metadata(&real).is_ok_and(|kind| kind.is_file()) {
+            self.read(&real, facts);
+        }
     }
 
-    /// Reads what the files say of a unit whose real name is `name`.
-    fn facts(&self, name: &str, main: &Path) -> Facts {
+    fn read(&self, real: &Path, facts: &mut Facts) {
+        let Ok(mut file) = fs::File::open(real) else {
+            return;
+        };
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.resize(BUFFER, 0);
+        let Ok(mut length) = file.read(&mut buffer) else {
+            return;
+        };
+        // Nearly all end here: less than was asked for is all there is.
+        if length == BUFFER {
+            match file.take(SIZE_MAX).read_to_end(&mut buffer) {
+                Ok(more) => length += more,
+                Err(_) => return,
+            }
+        }
+        facts.read(&String::from_utf8_lossy(&buffer[..length]));
+    }
+
+    /// Reads what the files say of a unit.
+    fn facts(&self, found: &Found<'_>) -> Facts {
         let mut facts = Facts::default();
-        if let Some(text) = self.read(main) {
-            facts.read(&text);
+        match found.file {
+            File::Here(dir) => self.read(&self.listing().dir(*dir).join(found.key), &mut facts),
+            File::Elsewhere(path) => self.read_below(path, &mut facts),
+            File::Alias(_) | File::Mask => {}
         }
         let mut drop_ins = BTreeMap::new();
         // Later ones here are more specific, and replace files of the same name.
-        for dir_name in drop_in_names(name) {
+        for dir_name in drop_in_names(&found.name) {
             let dirs = self.listing().drop_ins(&dir_name);
             for dir in dirs.iter().rev() {
                 let Ok(real) = rooted::resolve(&self.root, dir) else {
@@ -64,8 +95,8 @@ impl DiskHost {
         }
         for (name, path) in drop_ins {
             let is_conf = Path::new(&name).extension() == Some(OsStr::new("conf"));
-            if let Some(text) = is_conf.then(|| self.read(&path)).flatten() {
-                facts.read(&text);
+            if is_conf {
+                self.read_below(&path, &mut facts);
             }
         }
         facts
@@ -75,24 +106,24 @@ impl DiskHost {
 impl Host for DiskHost {
     fn find(&self, unit: &str) -> Option<Unit> {
         let listing = self.listing();
-        let (name, file) = listing
+        let found = listing
             .resolve(unit)
             .or_else(|| listing.resolve(&listing.by_timer(unit)?))?;
-        let aliases = listing.aliases_of(&name);
-        let File::Regular(path) = file else {
+        let aliases = listing.aliases_of(&found.name);
+        if matches!(found.file, File::Mask) {
             return Some(Unit {
-                name,
+                name: found.name,
                 aliases,
                 masked: true,
                 ..Unit::default()
             });
-        };
-        let facts = self.facts(&name, path);
+        }
+        let facts = self.facts(&found);
         Some(Unit {
             service_type: facts.service_type(),
             early: facts.early(),
             masked: false,
-            name,
+            name: found.name,
             aliases,
         })
     }

@@ -23,6 +23,8 @@ const CHAIN: usize = 8;
 /// The unit files below a root directory.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
+    /// The directories, as they are for us.
+    dirs: Vec<PathBuf>,
     /// The file of each name in the highest directory that has one.
     files: HashMap<String, File>,
     /// Directories of drop-ins, of every `UNIT.d`.
@@ -34,12 +36,24 @@ pub(super) struct Listing {
 /// What a name stands for.
 #[derive(Debug)]
 pub(super) enum File {
-    /// Where it lies, as seen below the root.
-    Regular(PathBuf),
+    /// A file in the directory of that index, under its own name.
+    Here(usize),
+    /// A file elsewhere, as seen below the root.
+    Elsewhere(PathBuf),
     /// Another name.
     Alias(String),
     /// A unit that never starts.
     Mask,
+}
+
+/// A unit and its file.
+pub(super) struct Found<'a> {
+    /// The unit's real name.
+    pub(super) name: String,
+    /// The file's name: the unit's, or that of its template.
+    pub(super) key: &'a str,
+    /// The file.
+    pub(super) file: &'a File,
 }
 
 impl Listing {
@@ -60,7 +74,8 @@ impl Listing {
             .map(|(name, _)| name.clone())
             .collect();
         for alias in names {
-            if let Some((name, _)) = listing.resolve(&alias) {
+            if let Some(found) = listing.resolve(&alias) {
+                let name = found.name;
                 listing.aliases.entry(name).or_default().push(alias);
             }
         }
@@ -72,30 +87,36 @@ impl Listing {
         let Ok(real) = rooted::resolve(root, dir) else {
             return;
         };
-        for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
+        let entries = fs::read_dir(&real);
+        self.dirs.push(real);
+        for entry in entries.into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
             if name.ends_with(".service.d") {
-                self.drop_ins
-                    .entry(name)
-                    .or_default()
-                    .push(dir.join(entry.file_name()));
+                let dir = dir.join(&name);
+                self.drop_ins.entry(name).or_default().push(dir);
                 continue;
             }
-            if !(name.ends_with(".service") || name.ends_with(".timer"))
-                || self.files.contains_key(&name)
-            {
+            let is_wanted = name.ends_with(".service") || name.ends_with(".timer");
+            if !is_wanted || self.files.contains_key(&name) {
                 continue;
             }
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let file = match is_link.then(|| fs::read_link(entry.path())) {
-                None => File::Regular(dir.join(&name)),
-                Some(Ok(target)) => link(dir, &name, &target),
-                Some(Err(_)) => continue,
+            let file = match entry.file_type() {
+                Ok(kind) if kind.is_file() => File::Here(self.dirs.len() - 1),
+                Ok(kind) if kind.is_symlink() => match fs::read_link(entry.path()) {
+                    Ok(target) => link(dir, &name, &target),
+                    Err(_) => continue,
+                },
+                _ => continue,
             };
             self.files.insert(name, file);
         }
+    }
+
+    /// A directory, as it is for us.
+    pub(super) fn dir(&self, index: usize) -> &Path {
+        &self.dirs[index]
     }
 
     /// Directories of that name (`UNIT.d`), highest first.
@@ -109,15 +130,15 @@ impl Listing {
     }
 
     /// The real name of a unit, and its file; that of its template for an instance.
-    pub(super) fn resolve(&self, unit: &str) -> Option<(String, &File)> {
+    pub(super) fn resolve(&self, unit: &str) -> Option<Found<'_>> {
         let mut name = unit.to_owned();
         for _ in 0..CHAIN {
-            let file = match self.files.get(&name) {
-                Some(file) => file,
-                None => self.files.get(&names::template_of(&name)?)?,
+            let (key, file) = match self.files.get_key_value(&name) {
+                Some(found) => found,
+                None => self.files.get_key_value(&names::template_of(&name)?)?,
             };
             let File::Alias(target) = file else {
-                return Some((name, file));
+                return Some(Found { name, key, file });
             };
             name = instantiate(target, &name);
         }
@@ -128,7 +149,7 @@ impl Listing {
     /// dnf-automatic.timer is a link to dnf5-automatic.timer, while the service has only its new name.
     pub(super) fn by_timer(&self, unit: &str) -> Option<String> {
         let timer = format!("{}.timer", unit.strip_suffix(".service")?);
-        let (real, _) = self.resolve(&timer)?;
+        let real = self.resolve(&timer)?.name;
         (real != timer).then_some(())?;
         Some(format!("{}.service", real.strip_suffix(".timer")?))
     }
@@ -158,7 +179,7 @@ fn link(dir: &Path, name: &str, target: &Path) -> File {
     match whole.file_name().and_then(OsStr::to_str) {
         // A link to a unit of another name is an alias; to anywhere else, it is just where the file lies.
         Some(other) if in_search_path && other != name => File::Alias(other.to_owned()),
-        _ => File::Regular(whole),
+        _ => File::Elsewhere(whole),
     }
 }
 

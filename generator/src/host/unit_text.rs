@@ -1,5 +1,7 @@
 //! Reads the few settings of a unit file that the policy depends on (systemd.syntax(7)).
 
+use std::borrow::Cow;
+
 /// What a service's file and drop-ins say, so far.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -35,15 +37,14 @@ impl Facts {
                 section = name;
                 continue;
             }
-            let mut whole = line.to_owned();
+            let mut whole = Cow::Borrowed(line);
             while let Some(begun) = whole.strip_suffix('\\') {
-                whole = begun.to_owned() + " ";
                 // Comments may stand between the lines of one value.
                 let next = lines
                     .by_ref()
-                    .find(|next| !next.trim_start().starts_with(['#', ';']));
-                let Some(next) = next else { break };
-                whole.push_str(next.trim());
+                    .find(|next| !next.trim_start().starts_with(['#', ';']))
+                    .unwrap_or_default();
+                whole = Cow::Owned(format!("{begun} {}", next.trim()));
             }
             if let Some((key, value)) = whole.split_once('=') {
                 self.set(section, key.trim(), value.trim());
@@ -84,7 +85,7 @@ impl Facts {
     }
 }
 
-/// Adds to a list; an empty value empties it... but not for dependencies, which systemd can't reset.
+/// Adds to a list of dependencies. An empty value takes nothing back: systemd can't reset dependencies.
 fn add(list: &mut Vec<String>, value: &str) {
     list.extend(value.split_whitespace().map(str::to_owned));
 }

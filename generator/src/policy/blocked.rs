@@ -42,7 +42,7 @@ fn unit(context: &Context<'_>, task: &Named<TaskFragment>) -> Option<String> {
     let Some(named) = &task.body.unit else {
         // The unit of a command is ours; one that was there before isn't.
         let name = format!("{}.service", task.name.value);
-        let is_ours = task.body.keys.contains_key("command")
+        let is_ours = task.body.key("command").is_some()
             && unit_name::check_policy_name(&task.name.value).is_ok()
             && !context.host.has_file(&name);
         return is_ours.then_some(name);

@@ -13,11 +13,11 @@ pub(super) fn check(context: &mut Context<'_>, task: &Named<TaskFragment>) {
     let body = &task.body;
     if let Some(gated) = body.gated.as_ref().filter(|gated| !gated.value) {
         for key in NEED_GATE {
-            if let Some(at) = body.keys.get(key) {
+            if let Some(at) = body.key(key) {
                 context
                     .problems
                     .error(
-                        *at,
+                        at,
                         format!("\"{key}\" needs a gate, but this task has none"),
                     )
                     .note(gated.at, "its gate is taken away here")

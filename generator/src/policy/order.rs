@@ -10,14 +10,21 @@ use super::validate::Context;
 const MOST: usize = 20;
 
 /// One task before another.
-struct Edge {
+struct Edge<'a> {
     before: usize,
     after: usize,
     /// Where the policy says so, and how.
     at: Span,
-    why: String,
+    why: Why<'a>,
     /// Whether a contradiction with it was told already.
     told: bool,
+}
+
+/// How the policy says so.
+enum Why<'a> {
+    After,
+    Preempts,
+    Window(&'a str),
 }
 
 /// Reports each circle of orders.
@@ -36,14 +43,14 @@ pub(super) fn check(context: &mut Context<'_>) {
     }
 }
 
-fn edges(inputs: &Inputs, names: &[&str]) -> Vec<Edge> {
+fn edges<'a>(inputs: &'a Inputs, names: &[&str]) -> Vec<Edge<'a>> {
     let index: BTreeMap<&str, usize> = names
         .iter()
         .enumerate()
         .map(|(at, name)| (*name, at))
         .collect();
     let mut edges = Vec::new();
-    let mut add = |before: Option<&usize>, after: Option<&usize>, at: Span, why: String| {
+    let mut add = |before: Option<&usize>, after: Option<&usize>, at: Span, why: Why<'a>| {
         if let (Some(before), Some(after)) = (before, after)
             && before != after
         {
@@ -59,16 +66,16 @@ fn edges(inputs: &Inputs, names: &[&str]) -> Vec<Edge> {
     for (name, task) in &inputs.tasks {
         let this = index.get(name.as_str());
         for other in &task.body.after {
-            let why = format!("\"{name}\" comes after \"{}\"", other.value);
-            add(index.get(other.value.as_str()), this, other.at, why);
+            add(index.get(other.value.as_str()), this, other.at, Why::After);
         }
         // A task that preempts another starts only when that one has stopped.
         for other in &task.body.preempts {
-            let why = format!(
-                "\"{name}\" preempts \"{}\", and so comes after it",
-                other.value
+            add(
+                index.get(other.value.as_str()),
+                this,
+                other.at,
+                Why::Preempts,
             );
-            add(index.get(other.value.as_str()), this, other.at, why);
         }
     }
     for (window, it) in &inputs.windows {
@@ -80,15 +87,11 @@ fn edges(inputs: &Inputs, names: &[&str]) -> Vec<Edge> {
             .collect();
         for pair in members.windows(2) {
             let (first, second) = (&pair[0], &pair[1]);
-            let why = format!(
-                "\"{}\" comes after \"{}\" in window \"{window}\"",
-                second.value, first.value
-            );
             add(
                 index.get(first.value.as_str()),
                 index.get(second.value.as_str()),
                 second.at,
-                why,
+                Why::Window(window),
             );
         }
     }
@@ -96,7 +99,7 @@ fn edges(inputs: &Inputs, names: &[&str]) -> Vec<Edge> {
 }
 
 /// A shortest circle through the first task that is in one, as indices of its edges.
-fn circle(edges: &[Edge], tasks: usize) -> Option<Vec<usize>> {
+fn circle(edges: &[Edge<'_>], tasks: usize) -> Option<Vec<usize>> {
     let mut leaving = vec![Vec::new(); tasks];
     for (index, edge) in edges.iter().enumerate().filter(|(_, edge)| !edge.told) {
         leaving[edge.before].push(index);
@@ -108,7 +111,7 @@ fn circle(edges: &[Edge], tasks: usize) -> Option<Vec<usize>> {
 
 /// Tasks that are in a circle or behind one: those that are left when, again and again, every task is taken
 /// away before which none is left.
-fn knotted(edges: &[Edge], tasks: usize) -> Vec<usize> {
+fn knotted(edges: &[Edge<'_>], tasks: usize) -> Vec<usize> {
     let mut waits_for = vec![0usize; tasks];
     let mut leaving = vec![Vec::new(); tasks];
     for edge in edges.iter().filter(|edge| !edge.told) {
@@ -128,7 +131,7 @@ fn knotted(edges: &[Edge], tasks: usize) -> Vec<usize> {
 }
 
 /// The shortest way from a task back to itself.
-fn shortest(edges: &[Edge], leaving: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
+fn shortest(edges: &[Edge<'_>], leaving: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
     let mut came_by: Vec<Option<usize>> = vec![None; leaving.len()];
     let mut queue = VecDeque::from([start]);
     while let Some(task) = queue.pop_front() {
@@ -153,14 +156,14 @@ fn shortest(edges: &[Edge], leaving: &[Vec<usize>], start: usize) -> Option<Vec<
 }
 
 /// The edge that was written last: of two fragments, the later is told.
-fn latest(edges: &[Edge], circle: &[usize]) -> Option<usize> {
+fn latest(edges: &[Edge<'_>], circle: &[usize]) -> Option<usize> {
     circle
         .iter()
         .copied()
         .max_by_key(|index| (edges[*index].at.source, edges[*index].at.start))
 }
 
-fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge], circle: &[usize]) {
+fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge<'_>], circle: &[usize]) {
     let (Some(latest), Some(first)) = (latest(edges, circle), circle.first()) else {
         return;
     };
@@ -174,7 +177,16 @@ fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge], circle: &[u
         format!("the order contradicts itself: {way}"),
     );
     for index in circle {
-        problem.note(edges[*index].at, edges[*index].why.clone());
+        let edge = &edges[*index];
+        let (before, after) = (names[edge.before], names[edge.after]);
+        let why = match edge.why {
+            Why::After => format!("\"{after}\" comes after \"{before}\""),
+            Why::Preempts => format!("\"{after}\" preempts \"{before}\", and so comes after it"),
+            Why::Window(window) => {
+                format!("\"{after}\" comes after \"{before}\" in window \"{window}\"")
+            }
+        };
+        problem.note(edge.at, why);
     }
     problem.help("take one of these lines back");
 }

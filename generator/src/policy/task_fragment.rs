@@ -43,7 +43,15 @@ pub(super) struct TaskFragment {
     pub(super) randomized_delay: Option<At<String>>,
     pub(super) persistent: Option<At<bool>>,
     /// Where each key stands.
-    pub(super) keys: BTreeMap<String, Span>,
+    keys: Vec<(&'static str, Span)>,
+}
+
+impl TaskFragment {
+    /// Where a key stands, if it does.
+    pub(super) fn key(&self, key: &str) -> Option<Span> {
+        let found = self.keys.iter().find(|(name, _)| *name == key);
+        found.map(|(_, at)| *at)
+    }
 }
 
 /// `retry`.
@@ -111,7 +119,9 @@ pub(super) fn task(
     let mut it = TaskFragment::default();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
-        it.keys.insert(name.to_owned(), reader.span(key));
+        let known = TASK_KEYS.iter().find(|known| **known == name);
+        it.keys
+            .extend(known.map(|known| (*known, reader.span(key))));
         match name {
             "unit" => it.unit = reader.string(name, value),
             "command" => it.command = reader.command(name, value),
@@ -152,12 +162,12 @@ fn unit_or_command(
     it: &TaskFragment,
 ) {
     let name = &task.value;
-    match (it.keys.get("unit"), it.keys.get("command")) {
+    match (it.key("unit"), it.key("command")) {
         (Some(unit), Some(command)) => {
             reader
                 .problems
-                .error(*command, format!("task \"{name}\" has both \"unit\" and \"command\""))
-                .note(*unit, "the unit is named here")
+                .error(command, format!("task \"{name}\" has both \"unit\" and \"command\""))
+                .note(unit, "the unit is named here")
                 .help("keep \"unit\" for a unit that exists, or \"command\" for one that interlock is to make");
         }
         (None, None) => {
@@ -177,10 +187,10 @@ fn unit_or_command(
         }
         (Some(_), None) => {
             for key in COMMAND_KEYS {
-                if let Some(at) = it.keys.get(*key) {
+                if let Some(at) = it.key(key) {
                     reader
                         .problems
-                        .error(*at, format!("\"{key}\" is only for tasks with \"command\""))
+                        .error(at, format!("\"{key}\" is only for tasks with \"command\""))
                         .help(format!(
                             "remove it here, and set it in the unit itself (systemctl edit {})",
                             it.unit.as_ref().map_or("UNIT", |unit| &unit.value)
@@ -190,10 +200,10 @@ fn unit_or_command(
         }
         (None, Some(_)) => {
             for key in ["randomized-delay", "persistent"] {
-                if let Some(at) = it.keys.get(key).filter(|_| !has(table, "calendar")) {
+                if let Some(at) = it.key(key).filter(|_| !has(table, "calendar")) {
                     reader
                         .problems
-                        .error(*at, format!("\"{key}\" does nothing without \"calendar\""))
+                        .error(at, format!("\"{key}\" does nothing without \"calendar\""))
                         .help("add calendar = \"daily\", or remove it");
                 }
             }

@@ -72,7 +72,7 @@ pub(super) fn find(context: &mut Context<'_>) -> Units {
 /// A task's unit and where it is named; `None` if there is none, which was reported.
 fn unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option<(Unit, Span)> {
     let Some(named) = &task.body.unit else {
-        task.body.keys.get("command")?;
+        task.body.key("command")?;
         return command_unit(context, task).map(|unit| (unit, task.name.at));
     };
     let at = named.at;

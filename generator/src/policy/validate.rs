@@ -50,7 +50,9 @@ pub(super) fn validate(mut context: Context<'_>) -> Compiled {
         }
     }
     order::check(&mut context);
-    drop_ineffective(&mut settings);
+    if settings.tasks.len() < context.inputs.tasks.len() + context.inputs.ineffective_tasks.len() {
+        drop_ineffective(&mut settings);
+    }
     settings.blocked = blocked::units(&context, &settings, &units.refused);
     Compiled {
         settings,
@@ -102,11 +104,11 @@ fn window(
                     ));
             }
             let own = context.inputs.tasks.get(&member.value);
-            if let Some(at) = own.and_then(|task| task.body.keys.get("calendar")) {
+            if let Some(at) = own.and_then(|task| task.body.key("calendar")) {
                 context
                     .problems
                     .warning(
-                        *at,
+                        at,
                         format!(
                             "this calendar has no effect: window \"{}\" starts the task",
                             window.name.value
