@@ -8,11 +8,18 @@ macro_rules! cases {
 }
 
 mod attack;
+mod daemon;
 mod gate;
 mod gate_unit;
+mod golden;
 mod lease;
 mod order;
+mod package;
+mod policy;
+mod refuse;
 mod support;
+mod updates;
+mod window;
 
 use crate::runner::Entry;
 
@@ -24,6 +31,13 @@ pub fn all() -> Vec<Entry> {
         attack::CASES,
         lease::CASES,
         order::CASES,
+        refuse::CASES,
+        window::CASES,
+        policy::CASES,
+        daemon::CASES,
+        updates::CASES,
+        golden::CASES,
+        package::CASES,
     ]
     .concat()
 }

@@ -64,11 +64,21 @@ impl<'m> Case<'m> {
     ///
     /// If the machine doesn't do as told.
     pub fn begin(machine: &'m Machine, name: &str) -> Result<Self> {
-        let cursor = machine.sh(&format!(
-            "echo 'case {name}' >/dev/kmsg 2>/dev/null; : >{}
-             journalctl --quiet -n0 --show-cursor | sed -n 's/^-- cursor: //p'",
+        machine.sh(&format!(
+            "logger -t testbed 'case {name}'; : >{}",
             log::PATH
         ))?;
+        Self::begin_again(machine)
+    }
+
+    /// Goes on with what another [`Case`] of the same machine began; the log is kept.
+    ///
+    /// # Errors
+    ///
+    /// If the machine doesn't do as told.
+    pub fn begin_again(machine: &'m Machine) -> Result<Self> {
+        let cursor =
+            machine.sh("journalctl --quiet -n0 --show-cursor | sed -n 's/^-- cursor: //p'")?;
         Ok(Self { machine, cursor })
     }
 

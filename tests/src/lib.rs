@@ -8,4 +8,5 @@ pub mod machine;
 pub mod root;
 pub mod rpm;
 pub mod service;
+pub mod updates;
 pub mod wait;

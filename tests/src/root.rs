@@ -77,8 +77,8 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
     ln -sfn /dev/null "etc/systemd/system/$unit"
 done
 chroot . useradd --create-home alice
-# Debian's rpm has its database in the home directory of whoever calls it.
-mkdir -p etc/rpm
+# Debian's rpm has its database in the home directory of whoever calls it. The journal is to survive a reboot.
+mkdir -p etc/rpm var/log/journal
 echo '%_dbpath /var/lib/rpm' >etc/rpm/macros.dbpath
 # What upstream installs and Debian leaves out.
 printf '#!/bin/sh\nexec python3 -m dnf.automatic.main "$@"\n' >usr/bin/dnf-automatic

@@ -1,0 +1,135 @@
+//! The RPM's life on a machine of its own: installed with dnf, upgraded while tasks run and wait, removed.
+
+use anyhow::{Result, ensure};
+use interlock_tests::case::{self, Case};
+use interlock_tests::install;
+use interlock_tests::machine::Machine;
+use interlock_tests::service::Service;
+
+use super::support::{gate, main_pid, release_in_turn, start_in_turn};
+
+cases![
+    install_makes_everything_ready_without_a_reboot,
+    upgrade_while_tasks_run_and_wait_disturbs_nobody,
+    removal_kills_no_task_and_leaves_no_file_behind,
+];
+
+/// Files that belong to nobody's package and may differ: what dnf, rpm, the journal and the testbed keep.
+const FILES: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run/log -o -path /var/log \
+    -o -path /var/lib/rpm -o -path /var/lib/dnf -o -path /var/cache -o -path /tmp -o -path /var/tmp \
+    -o -path /run/systemd -o -path /var/lib/systemd -o -path /srv -o -path /run/testbed \
+    -o -path /var/lib/testbed -o -path /etc/yum.repos.d -o -name __pycache__ -o -path /run/dnf \\) -prune -o -print; \
+    find /run/interlock /run/systemd/generator* -name '*interlock*' 2>/dev/null";
+
+fn dnf(machine: &Machine, what: &str) -> Result<String> {
+    machine.sh(&format!("dnf -y --quiet {what} interlock </dev/null 2>&1"))
+}
+
+fn install_makes_everything_ready_without_a_reboot(case: &Case<'_>) -> Result<()> {
+    let machine = Machine::boot(case.version())?;
+    install::provide(&machine)?;
+    // A policy that waits for its program.
+    machine.write(
+        "/etc/systemd/system/a.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    )?;
+    machine.write(
+        "/etc/interlock/policy.d/a.toml",
+        "[resources.r]\n[tasks.a]\nunit = \"a.service\"\nuses = [\"r\"]\n",
+    )?;
+    let said = dnf(&machine, "install")?;
+    ensure!(!said.to_lowercase().contains("scriptlet"), "{said}");
+    ensure!(machine.sh("systemctl is-enabled interlock.socket")? == "enabled");
+    ensure!(machine.sh("systemctl is-active interlock.socket")? == "active");
+    machine.sh("systemctl start a.service")?;
+    ensure!(
+        machine
+            .sh("interlockctl why --json a")?
+            .contains("\"runs\": 1"),
+        "a didn't run behind its gate"
+    );
+    ensure!(machine.sh("systemctl --failed --no-legend")?.is_empty());
+    machine.sh("rpm -V interlock")?;
+    machine.sh(
+        "set -e
+         for page in interlock.7 interlock-policy.5 interlock-generator.8 interlockd.8 interlockctl.1; do
+             ls /usr/share/man/man${page##*.}/$page*
+         done
+         ls /usr/share/bash-completion/completions/interlockctl
+         busctl get-property org.interlock.Interlock1 /org/interlock/Interlock1 \
+             org.interlock.Interlock1.Manager Version",
+    )?;
+    // And after one.
+    machine.reboot()?;
+    machine
+        .sh("systemctl start a.service; interlockctl status")
+        .map(drop)
+}
+
+/// A machine with interlock in which a runs and b waits.
+fn busy(
+    version: interlock_tests::root::Version,
+    before: impl FnOnce(&Machine) -> Result<()>,
+) -> Result<Machine> {
+    let machine = Machine::boot(version)?;
+    before(&machine)?;
+    install::install(&machine)?;
+    case::prepare(&machine)?;
+    let case = Case::begin(&machine, "busy")?;
+    case.services(&[Service::oneshot("a"), Service::oneshot("b")])?;
+    case.exclusive(&["a", "b"])?;
+    start_in_turn(&case, &["a", "b"])?;
+    Ok(machine)
+}
+
+fn upgrade_while_tasks_run_and_wait_disturbs_nobody(case: &Case<'_>) -> Result<()> {
+    let machine = busy(case.version(), |_| Ok(()))?;
+    let case = Case::begin_again(&machine)?;
+    let daemon = main_pid(&case, "interlockd.service")?;
+    // The same scriptlets as an upgrade: the new package's, then the old one's.
+    dnf(&machine, "reinstall")?;
+    super::support::daemon_is_back(&case, &daemon)?;
+    case.queued(&["b.service"])?;
+    ensure!(case.log()?.is_running("a.service"));
+    release_in_turn(&case, &["a", "b"])?;
+    case.leaves_nothing()
+}
+
+fn removal_kills_no_task_and_leaves_no_file_behind(case: &Case<'_>) -> Result<()> {
+    let list = format!("({FILES}) | sort");
+    let mut before = String::new();
+    let machine = busy(case.version(), |machine| {
+        before = machine.sh(&list)?;
+        Ok(())
+    })?;
+    let case = Case::begin_again(&machine)?;
+    let said = dnf(&machine, "remove")?;
+    ensure!(!said.to_lowercase().contains("scriptlet"), "{said}");
+    ensure!(
+        case.log()?.is_running("a.service"),
+        "the removal ended a running task"
+    );
+    ensure!(
+        case.log()?.count("b.service") == 0,
+        "the removal let a waiting task in"
+    );
+    ensure!(case.sh("systemctl list-jobs --no-legend")?.is_empty());
+    ensure!(case.sh("systemctl --failed --no-legend")?.is_empty());
+    // No gate is needed any more, and none is there.
+    let units = case.sh("systemctl list-units --all --no-legend 'interlock*'")?;
+    ensure!(units.is_empty(), "{units}");
+    ensure!(!case.property("b.service", "Requires")?.contains(&gate("b")));
+    case.start(&["b.service"])?;
+    case.begun("b.service")?;
+    case.release("a.service")?;
+    case.release("b.service")?;
+    case.sh("rm -rf /etc/systemd/system/{a,b}.service /etc/interlock/policy.d/10-case.toml /usr/local/libexec/testbed
+             rmdir /etc/interlock/policy.d /etc/interlock /usr/local/libexec 2>/dev/null; rm -f /etc/dnf/*.rpmsave; true")?;
+    let after = case.sh(&list)?;
+    let left: Vec<&str> = after
+        .lines()
+        .filter(|line| !before.lines().any(|old| old == *line))
+        .collect();
+    ensure!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    Ok(())
+}
