@@ -13,7 +13,14 @@ use interlock_generator::policy::{self, Loaded};
 
 /// Compiles the policy of interlock to systemd units.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(
+    version,
+    max_term_width = 100,
+    override_usage = "interlock-generator [--root DIR] NORMAL EARLY LATE\n       \
+                      interlock-generator [--root DIR] --dry-run\n       \
+                      interlock-generator [--root DIR] --check [DIR]",
+    after_help = "Exits 0 if the policy is good, 1 after errors (what is good takes effect all the same), 2 if called wrongly."
+)]
 struct Args {
     /// Directory for units that yield to those in /etc (systemd.generator(7))
     #[arg(required_unless_present_any = ["dry_run", "check"], requires = "late")]
@@ -54,6 +61,13 @@ fn main() -> ExitCode {
         );
     }
     let args = Args::parse();
+    if !args.root.is_dir() {
+        // Without this a misspelt root would be a host without policy.
+        let error = format!("--root {}: not a directory", args.root.display());
+        let mut log = Log::to_stderr();
+        log.error(&error, &error);
+        return exit_code(&log);
+    }
     match (&args.check, args.normal, args.early, args.late) {
         (Some(dir), ..) => check(&args.root, dir.as_deref()),
         (None, Some(normal), Some(early), Some(late)) => {

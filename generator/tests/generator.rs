@@ -75,6 +75,7 @@ fn stderr(output: &Output) -> String {
 fn a_host_without_policy_has_no_output_and_no_error() {
     let host = Host::new("");
     fs::remove_dir_all(host.path("root")).expect("removed");
+    fs::create_dir(host.path("root")).expect("directory");
     let output = host.generate();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(output.stderr.is_empty(), "{}", stderr(&output));
@@ -232,6 +233,21 @@ fn check_writes_nothing_and_says_what_is_wrong() {
     host.write(FRAGMENT, GOOD);
     assert_eq!(check(&["--check"]).status.code(), Some(0));
     assert!(!host.path("root/run").exists());
+}
+
+#[test]
+fn a_root_that_is_not_there_is_an_error() {
+    let host = Host::new(GOOD);
+    fs::remove_dir_all(host.path("root")).expect("removed");
+    for arguments in [&["--check"][..], &["--dry-run"], &["/a", "/b", "/c"]] {
+        let output = host.command().args(arguments).output().expect("starts");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains("not a directory"),
+            "{}",
+            stderr(&output)
+        );
+    }
 }
 
 #[test]
