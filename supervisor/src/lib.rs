@@ -8,5 +8,6 @@ pub mod ctl;
 pub mod daemon;
 pub mod gate;
 pub mod history;
+pub mod instance;
 pub mod journal;
 pub mod pid1;

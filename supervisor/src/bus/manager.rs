@@ -4,9 +4,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use zbus::OwnedObjectPath;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
-use zbus::{Connection, interface};
+use zbus::object_server::{ObjectServer, SignalEmitter};
+use zbus::{Connection, fdo, interface};
 
+use super::task::Task;
 use super::{authority, task_path};
 use crate::daemon::engine::{PolicyView, TaskView};
 use crate::daemon::{Input, Query};
@@ -22,12 +23,6 @@ pub enum Error {
     NoSuchTask(String),
     /// interlockd is ending.
     Stopping(String),
-}
-
-impl From<zbus::fdo::Error> for Error {
-    fn from(error: zbus::fdo::Error) -> Self {
-        Self::ZBus(zbus::Error::FDO(Box::new(error)))
-    }
 }
 
 /// The root object.
@@ -85,10 +80,19 @@ impl Manager {
         views.into_iter().map(row).collect()
     }
 
-    async fn get_task(&self, task: String) -> Result<OwnedObjectPath, Error> {
+    async fn get_task(
+        &self,
+        task: String,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<OwnedObjectPath, Error> {
         let view = self.ask(|to| Query::Task(task.clone(), to)).await?;
         let view = view.ok_or_else(|| no_such_task(&task))?;
-        path(&view.unit)
+        let path = path(&view.unit)?;
+        // An instance of a template has no object before its first sign of life; one that is there stays.
+        server
+            .at(&path, Task::new(view.unit, self.inputs.clone()))
+            .await?;
+        Ok(path)
     }
 
     async fn get_queue(&self) -> Result<Vec<QueueRow>, Error> {
@@ -108,9 +112,10 @@ impl Manager {
         &self,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-    ) -> Result<(String, Vec<String>), Error> {
+    ) -> fdo::Result<(String, Vec<String>)> {
         authority::check(connection, &header, authority::MANAGE).await?;
-        let policy = self.ask(Query::Reload).await?;
+        let policy = self.ask(Query::Reload).await;
+        let policy = policy.map_err(|error| fdo::Error::Failed(error.to_string()))?;
         Ok((policy.state, policy.errors))
     }
 
@@ -151,5 +156,5 @@ fn row(view: TaskView) -> Result<TaskRow, Error> {
 }
 
 fn path(unit: &str) -> Result<OwnedObjectPath, Error> {
-    OwnedObjectPath::try_from(task_path(unit)).map_err(|error| Error::ZBus(error.into()))
+    OwnedObjectPath::try_from(task_path(unit)).map_err(Error::ZBus)
 }

@@ -21,7 +21,6 @@ pub mod start;
 pub mod status;
 pub mod table;
 pub mod text;
-pub mod unit;
 pub mod verify;
 pub mod why;
 

@@ -15,7 +15,8 @@ use super::jobs::{self, Job, JobResult};
 use super::model::{self, QueueEntry, TaskRow};
 use super::output::{self, Screen};
 use super::proxy::TaskSkippedStream;
-use super::{clock, text, unit};
+use super::{clock, text};
+use crate::instance;
 
 /// Between two looks at who is waited for, and whether the job is still there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -127,17 +128,17 @@ fn listed(tasks: &[TaskRow], typed: &str) -> Option<Result<Target, CtlError>> {
             return Some(Ok(target(task, unit.to_owned())));
         }
     }
-    let (name, instance) = unit::split_instance(typed)?;
+    let (name, inst) = instance::split(typed)?;
     let task = tasks.iter().find(|task| task.name == name)?;
     let (name, unit) = (task.name.clone(), task.unit.clone());
-    let meant = unit::instance_of(&unit, instance).filter(|_| !instance.is_empty());
+    let meant = instance::of_template(&unit, inst).filter(|_| !inst.is_empty());
     Some(match (names::is_template(&unit), meant) {
         (true, Some(meant)) => Ok(target(task, meant)),
         (true, None) => Err(CtlError::NeedsInstance { task: name, unit }),
         (false, _) => Err(CtlError::NotATemplate {
             task: name,
             unit,
-            instance: instance.to_owned(),
+            instance: inst.to_owned(),
         }),
     })
 }

@@ -254,7 +254,7 @@ impl Pid1 {
         let value = self
             .property(unit, "org.freedesktop.systemd1.Unit", name)
             .await?;
-        Ok(u64::try_from(value)?)
+        u64::try_from(value)
     }
 
     /// The units that start this one when they elapse or are triggered.
@@ -263,7 +263,7 @@ impl Pid1 {
     /// The bus's or PID 1's.
     pub async fn triggered_by(&self, unit: &str) -> zbus::Result<Vec<String>> {
         let value = self.property(unit, "org.freedesktop.systemd1.Unit", "TriggeredBy");
-        Ok(Vec::try_from(value.await?)?)
+        Vec::try_from(value.await?)
     }
 
     /// Whether the unit's file is enabled (`systemctl is-enabled`).

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::arbiter::{Hurdle, WaitView};
 use crate::clock;
 use crate::history::Past;
+use crate::instance;
 
 /// A task, or a live instance of a template's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,10 +114,8 @@ impl Engine {
         if let Some(task) = settings.tasks().values().find(by_alias) {
             return Some(task.unit.clone());
         }
-        let (task, instance) = name.split_once('@')?;
-        let template = &settings.tasks().get(task).filter(|t| t.is_template())?.unit;
-        let instance = instance.strip_suffix(".service").unwrap_or(instance);
-        Some(template.replacen('@', &format!("@{instance}"), 1))
+        let (task, instance) = instance::split(name)?;
+        instance::of_template(&settings.tasks().get(task)?.unit, instance)
     }
 
     pub(super) fn task_view(&self, name: &str) -> Option<TaskView> {

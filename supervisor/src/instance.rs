@@ -1,10 +1,10 @@
-//! From what was typed to a unit's name: `upcp`, `upcp.service`, `import@foo`.
+//! Instances of template units, from what was typed: `import@foo`.
 
 /// Characters that stand in a unit's name for themselves (systemd.unit(5)).
 const VALID: &str = ":-_.\\@";
 
 /// The name before the first `@`, and the instance behind it, without a unit's suffix.
-pub fn split_instance(typed: &str) -> Option<(&str, &str)> {
+pub fn split(typed: &str) -> Option<(&str, &str)> {
     let (task, instance) = typed.split_once('@')?;
     Some((task, instance.strip_suffix(".service").unwrap_or(instance)))
 }
@@ -12,7 +12,7 @@ pub fn split_instance(typed: &str) -> Option<(&str, &str)> {
 /// The instance of a template unit: `package-import@foo.service` from `package-import@.service` and `foo`.
 ///
 /// As systemctl(1) does it, the instance is taken as escaped already; only what no unit name may contain is escaped.
-pub fn instance_of(template: &str, instance: &str) -> Option<String> {
+pub fn of_template(template: &str, instance: &str) -> Option<String> {
     let (prefix, suffix) = template.split_once("@.")?;
     Some(format!("{prefix}@{}.{suffix}", mangle(instance)))
 }
@@ -35,24 +35,21 @@ mod tests {
 
     #[test]
     fn what_stands_behind_the_first_at_is_the_instance() {
-        assert_eq!(split_instance("import@foo"), Some(("import", "foo")));
-        assert_eq!(split_instance("import@p@q"), Some(("import", "p@q")));
-        assert_eq!(
-            split_instance("import@foo.service"),
-            Some(("import", "foo"))
-        );
-        assert_eq!(split_instance("import@"), Some(("import", "")));
-        assert_eq!(split_instance("import"), None);
+        assert_eq!(split("import@foo"), Some(("import", "foo")));
+        assert_eq!(split("import@p@q"), Some(("import", "p@q")));
+        assert_eq!(split("import@foo.service"), Some(("import", "foo")));
+        assert_eq!(split("import@"), Some(("import", "")));
+        assert_eq!(split("import"), None);
     }
 
     #[test]
     fn an_instance_is_escaped_as_systemctl_does() {
-        let unit = |instance| instance_of("package-import@.service", instance).unwrap();
+        let unit = |instance| of_template("package-import@.service", instance).unwrap();
         assert_eq!(unit("foo"), "package-import@foo.service");
         assert_eq!(unit("a-b\\x2dc"), "package-import@a-b\\x2dc.service");
         assert_eq!(unit("var/lib"), "package-import@var-lib.service");
         assert_eq!(unit("a b"), "package-import@a\\x20b.service");
         assert_eq!(unit("ü"), "package-import@\\xc3\\xbc.service");
-        assert_eq!(instance_of("upcp.service", "foo"), None);
+        assert_eq!(of_template("upcp.service", "foo"), None);
     }
 }
