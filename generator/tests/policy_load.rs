@@ -308,7 +308,7 @@ fn a_task_that_boot_would_wait_for_is_refused_and_not_blocked() {
     );
     root.fragment("10.toml", &(task("early") + &task("other")));
     let loaded = root.load();
-    assert!(messages(&loaded)[0].contains("early.service starts before sysinit.target"));
+    assert!(messages(&loaded)[0].contains("early.service may start before sysinit.target"));
     assert_eq!(tasks(&loaded.settings), ["other"]);
     assert!(loaded.settings.blocked().is_empty());
     assert_eq!(loaded.state, PolicyState::Partial);
@@ -390,6 +390,19 @@ fn two_tasks_may_not_name_one_unit_by_two_names() {
         told[0].contains("task \"new\" already names new.service, of which this is another name"),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_share_above_the_capacity_that_a_bad_fragment_sets_brings_back_what_was_good() {
+    let root = Root::new();
+    root.fragment("10.toml", "[resources.r]\ncapacity = 2\n");
+    root.fragment("20.toml", &(task("a") + "uses = { r = 1 }\n"));
+    root.generate();
+    root.fragment("10.toml", "[resources.r]\ncapacity = 2\n[colour]\n");
+    root.fragment("20.toml", &(task("a") + "uses = { r = 3 }\n"));
+    let loaded = root.generate();
+    assert_eq!(loaded.settings.tasks()["a"].uses["r"], 1);
+    assert_eq!(messages(&loaded).len(), 2);
 }
 
 #[test]

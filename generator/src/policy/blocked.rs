@@ -45,7 +45,7 @@ fn unit(context: &Context<'_>, task: &Named<TaskFragment>) -> Option<String> {
         let is_ours = task.body.key("command").is_some()
             && unit_name::check_policy_name(&task.name.value).is_ok()
             && !context.host.has_file(&name);
-        return is_ours.then_some(name);
+        return (is_ours && !is_needed(&name)).then_some(name);
     };
     unit_name::check_unit(&named.value).ok()?;
     let found = context.host.find(&named.value);

@@ -207,10 +207,13 @@ impl Problems {
         self.list.iter().filter(|p| p.severity == Severity::Error)
     }
 
-    /// The sources that can't take effect as they are. Of two that contradict each other, one that is wrong
-    /// anyhow is taken back first: the other may be good then.
-    pub(super) fn bad_sources(&self) -> BTreeSet<usize> {
-        let errors = || self.errors().filter(|problem| !problem.task_only);
+    /// The sources that can't take effect as they are, of those that `counts` is true for. Of two that contradict
+    /// each other, one that is wrong anyhow is taken back first: the other may be good then.
+    pub(super) fn bad_sources(&self, counts: impl Fn(usize) -> bool) -> BTreeSet<usize> {
+        let errors = || {
+            self.errors()
+                .filter(|problem| !problem.task_only && counts(problem.at.source))
+        };
         let all: BTreeSet<usize> = errors().map(|problem| problem.at.source).collect();
         let stands_alone = |problem: &&Problem| {
             let others = problem.notes.iter().map(|(at, _)| at.source);

@@ -178,12 +178,8 @@ fn converge(mut slots: Vec<Slot<'_>>, host: &dyn Host) -> Converged {
         }
         let mut problems = Problems::default();
         let compiled = compile(&sources, &blocked, host, &mut problems);
-        let bad: BTreeSet<usize> = problems
-            .bad_sources()
-            .into_iter()
-            .filter(|index| !blocked[*index])
-            .map(|index| owner[index])
-            .collect();
+        let bad = problems.bad_sources(|source| !blocked[source]);
+        let bad: BTreeSet<usize> = bad.into_iter().map(|source| owner[source]).collect();
         if bad.is_empty() {
             let settled = settled(&slots, compiled);
             return Converged {

@@ -143,7 +143,7 @@ fn finish(sources: Vec<Source>, mut problems: Problems, host: &dyn Host, kept: &
             consequences: Vec::new(),
         };
     }
-    let settled = fallback::settle(&sources, &problems.bad_sources(), kept, host);
+    let settled = fallback::settle(&sources, &problems.bad_sources(|_| true), kept, host);
     Loaded {
         settings: settled.compiled.settings,
         diagnostics: problems.into_diagnostics(&sources),

@@ -54,6 +54,15 @@ impl Reader<'_> {
             return Some(text);
         }
         match duration::parse(&text.value) {
+            // To systemd zero means no limit; whoever writes it may mean that, or the opposite.
+            Ok(span) if infinity && span.is_zero() => {
+                self.problems
+                    .error(text.at, format!("\"{key}\" is zero"))
+                    .help(format!(
+                        "write {key} = \"infinity\" for no limit, or a time span"
+                    ));
+                None
+            }
             Ok(_) => Some(text),
             Err(error) => {
                 self.bad_duration(key, &text, &error);

@@ -176,12 +176,13 @@ fn refuse_needed(context: &mut Context<'_>, unit: &Unit, at: Span) -> bool {
     else {
         return false;
     };
+    let why = match NEEDED.contains(&name.as_str()) {
+        true => "without it no gate opens",
+        false => "such names are interlock's own",
+    };
     context
         .problems
-        .error(
-            at,
-            format!("{name} can't be a task: without it no gate opens"),
-        )
+        .error(at, format!("{name} can't be a task: {why}"))
         .task_only()
         .help("remove this task");
     true
@@ -199,11 +200,11 @@ fn refuse_early(
     }
     context
         .problems
-        .error(at, format!("{} starts before sysinit.target, when no gate can open yet", unit.name))
+        .error(at, format!("{} may start before sysinit.target, when no gate can open yet", unit.name))
         .task_only()
         .help(
-            "remove this task; or, if the unit may start later, add After=sysinit.target to it (systemctl edit); \
-             or write gated = false",
+            "remove this task; or, since it has DefaultDependencies=no, add After=sysinit.target to the unit \
+             (systemctl edit) if it may start later; or write gated = false",
         );
     true
 }
