@@ -1,4 +1,6 @@
-//! Reads programs and paths.
+//! Reads programs, paths, and what programs run with.
+
+use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
@@ -84,5 +86,41 @@ impl Reader<'_> {
         };
         self.problems.error(path.at, message).help(help);
         None
+    }
+
+    /// A user's or group's name or number, as systemd takes them.
+    pub(super) fn account(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
+        let name = self.string(key, value)?;
+        let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\');
+        if name.value.contains(odd) || name.value.starts_with('-') || name.value.len() > 256 {
+            self.problems
+                .error(name.at, format!("\"{}\" is not a {key}'s name", name.value))
+                .help(format!("write {key} = \"www-data\", or a number in quotes"));
+            return None;
+        }
+        Some(name)
+    }
+
+    /// Variables with their values.
+    pub(super) fn environment(&mut self, key: &str, value: &Value<'_>) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let Some(table) = self.table(key, value, "environment = { NAME = \"value\" }") else {
+            return all;
+        };
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                let at = self.span(key);
+                self.problems
+                    .error(at, format!("\"{name}\" can't be an environment variable"))
+                    .help("use letters, digits and _, and no digit first");
+                continue;
+            }
+            if let Some(value) = self.string_or_empty(name, value) {
+                all.insert(name.to_owned(), value.value);
+            }
+        }
+        all
     }
 }

@@ -141,10 +141,10 @@ pub(super) fn task(
             "retry" => it.retry = retry(reader, name, value),
             "actions" => actions(reader, name, value, &mut it),
             "description" => it.description = reader.string(name, value),
-            "user" => it.user = account(reader, name, value),
-            "group" => it.group = account(reader, name, value),
+            "user" => it.user = reader.account(name, value),
+            "group" => it.group = reader.account(name, value),
             "working-directory" => it.working_directory = reader.path(name, value),
-            "environment" => it.environment = environment(reader, name, value),
+            "environment" => it.environment = reader.environment(name, value),
             "calendar" => it.calendar = calendar(reader, name, value),
             "randomized-delay" => it.randomized_delay = reader.systemd_span(name, value, false),
             "persistent" => it.persistent = reader.boolean(name, value),
@@ -365,41 +365,4 @@ fn actions(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, task: &mut Tas
         };
         task.actions.insert(name.to_owned(), action);
     }
-}
-
-/// A user's or group's name or number, as systemd takes them.
-fn account(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<At<String>> {
-    let name = reader.string(key, value)?;
-    let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\');
-    if name.value.contains(odd) || name.value.starts_with('-') || name.value.len() > 256 {
-        reader
-            .problems
-            .error(name.at, format!("\"{}\" is not a {key}'s name", name.value))
-            .help(format!("write {key} = \"www-data\", or a number in quotes"));
-        return None;
-    }
-    Some(name)
-}
-
-fn environment(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    let Some(table) = reader.table(key, value, "environment = { NAME = \"value\" }") else {
-        return all;
-    };
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
-        let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            let at = reader.span(key);
-            reader
-                .problems
-                .error(at, format!("\"{name}\" can't be an environment variable"))
-                .help("use letters, digits and _, and no digit first");
-            continue;
-        }
-        if let Some(value) = reader.string_or_empty(name, value) {
-            all.insert(name.to_owned(), value.value);
-        }
-    }
-    all
 }
