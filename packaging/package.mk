@@ -54,4 +54,5 @@ rpm: build
 		--define 'interlock_version $(package_version)' \
 		packaging/interlock.spec
 	rm -rf target/rpm/build
+	rpm -qp --queryformat '%{POSTIN}\n%{PREUN}\n%{POSTUN}\n' target/rpm/*.rpm | sh -n
 	ls -l target/rpm/*.rpm
