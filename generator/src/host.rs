@@ -20,8 +20,8 @@ pub struct Unit {
     pub masked: bool,
     /// `Type=`, if it says so; `oneshot` too if it has no `ExecStart=`.
     pub service_type: Option<String>,
-    /// Whether it is certain that it starts before sysinit.target: systemd adds no dependencies to it, and it names
-    /// none that would put it after.
+    /// Whether it may start before basic.target: systemd adds no dependencies to it, and it names none that would
+    /// put it after. interlockd and the bus, which open gates, start after that.
     pub early: bool,
 }
 

@@ -12,12 +12,17 @@ pub(super) struct Facts {
     before: Vec<String>,
 }
 
-/// Targets after which sysinit.target is reached for certain. Others, as network.target, may come earlier.
-const LATE: [&str; 4] = [
+/// Targets after which basic.target is reached for certain. Others, as network.target, may come earlier.
+const LATE: [&str; 3] = ["basic.target", "multi-user.target", "graphical.target"];
+
+/// What interlockd and the bus, which open the gates, start after or are.
+const NEEDED: [&str; 6] = [
     "sysinit.target",
+    "sockets.target",
     "basic.target",
-    "multi-user.target",
-    "graphical.target",
+    "dbus.socket",
+    "dbus.service",
+    "dbus-broker.service",
 ];
 
 impl Facts {
@@ -68,9 +73,12 @@ impl Facts {
         }
     }
 
-    /// Whether the unit certainly starts before sysinit.target.
+    /// Whether the unit may start before basic.target, or interlockd can't start before it.
     pub(super) fn early(&self) -> bool {
-        let before = self.before.iter().any(|unit| unit == "sysinit.target");
+        let before = self
+            .before
+            .iter()
+            .any(|unit| NEEDED.contains(&unit.as_str()));
         let late = self.after.iter().any(|unit| LATE.contains(&unit.as_str()));
         before || (self.no_default_dependencies && !late)
     }
@@ -104,7 +112,9 @@ mod tests {
     fn a_unit_without_default_dependencies_is_early_unless_it_says_otherwise() {
         assert!(facts("[Unit]\nDefaultDependencies=no\n").early());
         assert!(facts("[Unit]\nDefaultDependencies = false\nAfter=local-fs.target\n").early());
-        assert!(!facts("[Unit]\nDefaultDependencies=no\nAfter=x.service sysinit.target\n").early());
+        assert!(facts("[Unit]\nDefaultDependencies=no\nAfter=sysinit.target\n").early());
+        assert!(facts("[Unit]\nBefore=dbus.service\n").early());
+        assert!(!facts("[Unit]\nDefaultDependencies=no\nAfter=x.service basic.target\n").early());
         assert!(
             !facts("[Unit]\nDefaultDependencies=no\nAfter=a.service \\\n# why\n basic.target\n")
                 .early()

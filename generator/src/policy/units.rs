@@ -188,7 +188,7 @@ fn refuse_needed(context: &mut Context<'_>, unit: &Unit, at: Span) -> bool {
     true
 }
 
-/// Whether a task starts so early that its gate, which needs a socket, would hold up boot for ever.
+/// Whether a task starts so early that its gate, which needs interlockd and the bus, would hold up boot for ever.
 fn refuse_early(
     context: &mut Context<'_>,
     task: &Named<TaskFragment>,
@@ -200,10 +200,10 @@ fn refuse_early(
     }
     context
         .problems
-        .error(at, format!("{} may start before sysinit.target, when no gate can open yet", unit.name))
+        .error(at, format!("{} may start before sysinit.target or basic.target, when no gate can open yet", unit.name))
         .task_only()
         .help(
-            "remove this task; or, since it has DefaultDependencies=no, add After=sysinit.target to the unit \
+            "remove this task; or, since it has DefaultDependencies=no, add After=basic.target to the unit \
              (systemctl edit) if it may start later; or write gated = false",
         );
     true

@@ -25,6 +25,10 @@ impl Engine {
         self.gates.insert(unit.clone(), gate);
         self.tell(&unit, &Verdict::Queued);
         self.orphans.remove(&unit);
+        if self.policy.task_of(&unit).is_none() {
+            // PID 1 has a drop-in for it: this gate was quicker than the news of a daemon-reload.
+            self.policy_may_have_changed().await;
+        }
         let Some((state, standing)) = self.state_and_standing(&unit).await else {
             // Without PID 1 nothing can be said about it: it waits, and is looked at when PID 1 answers.
             self.request(unit, Standing::Unknown, None).await;

@@ -244,9 +244,12 @@ impl Engine {
     /// PID 1 counts as there only when it has said who holds and who waits.
     async fn hear_pid1(&mut self) {
         if let Some(pid1) = self.unheard.take() {
-            match self.rebuild(&pid1).await {
-                true => self.pid1 = Some(pid1),
-                false => self.unheard = Some(pid1),
+            if self.rebuild(&pid1).await {
+                self.pid1 = Some(pid1);
+                // Before any gate is heard: tasks that run without a lease are adopted here.
+                self.work_off().await;
+            } else {
+                self.unheard = Some(pid1);
             }
         }
     }

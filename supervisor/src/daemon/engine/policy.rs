@@ -256,6 +256,7 @@ impl Engine {
             self.pid1 = None;
             self.unheard = Some(pid1);
         }
+        self.work_off().await;
     }
 
     async fn take_policy(&mut self, fresh: Policy) {
