@@ -87,7 +87,8 @@ fn generate(root: &Path, normal: &Path, early: &Path, late: &Path) -> ExitCode {
         early,
         late,
     };
-    for error in emit::emit(&Plan::new(&loaded.settings), &output) {
+    let plan = Plan::new(&loaded.settings);
+    for error in emit::emit(&plan, &output) {
         log.error(&error, &error);
     }
     if let Some(text) = &loaded.last_good
@@ -96,6 +97,8 @@ fn generate(root: &Path, normal: &Path, early: &Path, late: &Path) -> ExitCode {
         // Nothing is wrong yet: only the next mistake in the policy would miss it.
         log.warning(error);
     }
+    // The process ends now; freeing thousands of small things one by one first would only hold up the boot.
+    std::mem::forget((plan, loaded));
     exit_code(&log)
 }
 
