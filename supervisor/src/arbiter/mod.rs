@@ -212,12 +212,19 @@ impl Arbiter {
                 self.looked_behind_lease(&unit, &behind, &mut actions);
             }
             Event::JobGone { unit } => {
-                for waiter in &mut self.queue {
-                    if waiter.standing.is_behind(&unit) {
-                        waiter.standing = Standing::Unknown;
-                    }
+                let mut moved = false;
+                for waiter in self
+                    .queue
+                    .iter_mut()
+                    .filter(|w| w.standing.is_behind(&unit))
+                {
+                    waiter.standing = Standing::Unknown;
+                    moved = true;
                 }
-                self.settle(None, &mut actions);
+                // Most jobs that end are nobody's concern here.
+                if moved {
+                    self.settle(None, &mut actions);
+                }
             }
             Event::Adopt {
                 unit,

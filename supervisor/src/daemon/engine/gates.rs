@@ -25,6 +25,7 @@ impl Engine {
         self.gates.insert(unit.clone(), gate);
         self.tell(&unit, &Verdict::Queued);
         self.orphans.remove(&unit);
+        self.lost_gates.remove(&unit);
         if self.policy.task_of(&unit).is_none() {
             // PID 1 has a drop-in for it: this gate was quicker than the news of a daemon-reload.
             self.policy_may_have_changed().await;
@@ -275,12 +276,13 @@ impl Engine {
     /// A start that failed only because its gate's process was killed, or because its gate was just being
     /// closed, is queued again: no run is lost by an accident of ours.
     async fn rescue_start(&mut self, unit: &str, result: &str) {
-        let table = match result {
-            "dependency" => &mut self.lost_gates,
-            "assert" => &mut self.closing,
-            _ => return,
-        };
-        let Some(at) = table.remove(unit) else {
+        // Whatever became of that start: a later one stands for itself.
+        let lost = self
+            .lost_gates
+            .remove(unit)
+            .filter(|_| result == "dependency");
+        let closed = self.closing.remove(unit).filter(|_| result == "assert");
+        let Some(at) = lost.or(closed) else {
             return;
         };
         if at.elapsed() > LOST_MEMORY || self.policy.task_of(unit).is_none() {
