@@ -154,7 +154,7 @@ impl<'m> Case<'m> {
 
     // -- what it does
 
-    /// Queues starts of units, in one transaction.
+    /// Queues starts of units, one after another.
     ///
     /// # Errors
     ///
@@ -162,6 +162,44 @@ impl<'m> Case<'m> {
     pub fn start(&self, units: &[&str]) -> Result<()> {
         self.sh(&format!("systemctl start --no-block {}", quoted(units)))
             .map(drop)
+    }
+
+    /// Queues starts of units in one transaction, which `systemctl start` with several units isn't.
+    ///
+    /// # Errors
+    ///
+    /// If systemd refuses.
+    pub fn start_together(&self, units: &[&str]) -> Result<()> {
+        self.unit(
+            "together.target",
+            &format!(
+                "[Unit]\nDefaultDependencies=no\nWants={}\n",
+                units.join(" ")
+            ),
+        )?;
+        self.reload_systemd()?;
+        self.sh("systemctl start --no-block together.target")?;
+        self.becomes("together.target", "active")?;
+        self.stop(&["together.target"])
+    }
+
+    /// Releases whatever of these runs, until nothing of them is left to run.
+    ///
+    /// # Errors
+    ///
+    /// If that takes too long.
+    pub fn drain(&self, names: &[&str]) -> Result<()> {
+        wait_for("all tasks to have ended", SOON, || {
+            for name in names {
+                if self.log()?.is_running(name) {
+                    self.release(name)?;
+                }
+            }
+            Ok(self
+                .sh("systemctl list-jobs --no-legend")?
+                .is_empty()
+                .then_some(()))
+        })
     }
 
     /// Starts units and waits for them in the background.

@@ -8,5 +8,6 @@ pub mod machine;
 pub mod root;
 pub mod rpm;
 pub mod service;
+pub mod timeline;
 pub mod updates;
 pub mod wait;

@@ -81,10 +81,13 @@ impl Service {
         for line in &self.unit {
             let _ = writeln!(text, "{line}");
         }
+        // An instance's name is known to systemd only; a backslash would be taken for an escape.
+        let special = self.name.contains(['@', '\\']);
+        let name = if special { "%n" } else { &self.name };
         let exec = self
             .exec
             .clone()
-            .unwrap_or_else(|| format!("{TASK_PROGRAM} %n {} {}", self.span, self.status));
+            .unwrap_or_else(|| format!("{TASK_PROGRAM} {name} {} {}", self.span, self.status));
         let _ = writeln!(text, "[Service]\nType={}\nExecStart={exec}", self.kind);
         for line in &self.service {
             let _ = writeln!(text, "{line}");

@@ -13,8 +13,9 @@ mkdir -p /run/testbed
 [ -p "$fifo" ] || mkfifo "$fifo" 2>/dev/null
 # Both ends, so that neither opening nor an absent writer matters; no child process is needed to wait.
 exec 3<>"$fifo"
-trap 'note end; exit 143' TERM
-trap 'note end; exit 130' INT
+# As if it had no trap, so that systemd sees the signal.
+trap 'note end; trap - TERM; kill -TERM $$' TERM
+trap 'note end; trap - INT; kill -INT $$' INT
 trap 'resumed=yes' CONT
 note begin
 [ "$span" = hold ] && span=300
