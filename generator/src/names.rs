@@ -62,11 +62,6 @@ pub fn stop_group(group: &str) -> String {
     format!("interlock-stop-{group}.service")
 }
 
-/// The oneshot that stops the tasks which `task` preempts.
-pub fn preempt(task: &str) -> String {
-    format!("interlock-preempt-{task}.service")
-}
-
 /// The template of an instance: `foo@.service` for `foo@bar.service`; `None` for anything else.
 ///
 /// The first `@` counts, as in systemd.unit(5): `imp@p@q.service` is the instance `p@q` of `imp@.service`.

@@ -20,6 +20,8 @@ pub mod message {
     pub const POLICY_ERROR: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a06";
     /// The policy was read.
     pub const POLICY_READ: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a07";
+    /// A task was stopped because one that preempts it waits. Fields: TASK, UNIT.
+    pub const PREEMPTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a09";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

@@ -1,12 +1,11 @@
-//! Oneshots that stop tasks by their mere start: `interlock-stop-GROUP` for deployments, and
-//! `interlock-preempt-TASK` for tasks that go before others.
+//! Oneshots that stop tasks by their mere start: `interlock-stop-GROUP` for deployments.
 //!
 //! `Conflicts=` stops the others, and `After=` makes the oneshot, and what is ordered after it, wait until
 //! they have stopped. It then is over before a later start of theirs could stop anything in return.
 
 use super::{Directory, Plan};
 use crate::names;
-use crate::policy::settings::{DeployAction, Group, Origin, Settings, Task};
+use crate::policy::settings::{DeployAction, Group, Origin, Settings};
 use crate::unitfile::{Section, UnitFile};
 
 /// Adds the oneshot that stops the tasks of a group which a deployment stops.
@@ -25,21 +24,6 @@ pub(super) fn stop(plan: &mut Plan, settings: &Settings, name: &str, group: &Gro
         let file = conflicting(&group.origin, &description, &units);
         plan.file(Directory::Normal, names::stop_group(name), file);
     }
-}
-
-/// Adds the oneshot that stops what a task preempts.
-pub(super) fn preempt(plan: &mut Plan, settings: &Settings, task: &Task) {
-    let units = units(settings, &task.preempts);
-    if !units.is_empty() {
-        let description = ["Stop of tasks that ", &task.name, " preempts"].concat();
-        let file = conflicting(&task.origin, &description, &units);
-        plan.file(Directory::Normal, names::preempt(&task.name), file);
-    }
-}
-
-/// Whether [`preempt`] adds anything for a task.
-pub(super) fn preempts_anything(settings: &Settings, task: &Task) -> bool {
-    !units(settings, &task.preempts).is_empty()
 }
 
 /// The units of those tasks, without templates: systemd can't stop instances that it isn't told.

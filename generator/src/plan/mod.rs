@@ -87,11 +87,10 @@ impl Plan {
         }
         let order = Order::new(settings);
         for task in settings.tasks().values() {
-            task::drop_ins(&mut plan, settings, &order, task);
+            task::drop_ins(&mut plan, &order, task);
             if let Some(command) = &task.command {
                 command::units(&mut plan, task, command, order.in_window(task));
             }
-            group::preempt(&mut plan, settings, task);
         }
         for (name, window) in settings.windows() {
             window::units(&mut plan, settings, name, window);

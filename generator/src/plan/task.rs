@@ -3,14 +3,12 @@
 use super::Plan;
 use super::order::Order;
 use crate::names;
-use crate::policy::settings::{Origin, Settings, Task};
+use crate::policy::settings::{Origin, Task};
 use crate::unitfile::{Section, UnitFile};
 
 /// Adds the drop-ins of a task.
-pub(super) fn drop_ins(plan: &mut Plan, settings: &Settings, order: &Order<'_>, task: &Task) {
+pub(super) fn drop_ins(plan: &mut Plan, order: &Order<'_>, task: &Task) {
     let before = order.before(task);
-    let preempt =
-        super::group::preempts_anything(settings, task).then(|| names::preempt(&task.name));
 
     let mut file = UnitFile::new(&task.origin);
     if task.gated {
@@ -21,16 +19,9 @@ pub(super) fn drop_ins(plan: &mut Plan, settings: &Settings, order: &Order<'_>, 
             .literal("After", "interlock-gate@%n.service")
             .literal("AssertPathExists", "/run/interlock/lease/%n");
     }
-    if let Some(preempt) = &preempt {
-        // Not `Requires=`: a transaction that also starts a preempted task would be refused whole.
+    if !before.is_empty() {
         file.section(Section::Unit)
-            .units("Wants", [preempt.as_str()]);
-    }
-    if preempt.is_some() || !before.is_empty() {
-        file.section(Section::Unit).units(
-            "After",
-            preempt.as_deref().into_iter().chain(before.iter().copied()),
-        );
+            .units("After", before.iter().copied());
     }
     if task.unit.ends_with(".service") {
         service_section(&mut file, task);
@@ -41,10 +32,9 @@ pub(super) fn drop_ins(plan: &mut Plan, settings: &Settings, order: &Order<'_>, 
 
     // A gate that opened before the task's predecessors have ended would hold its lease while the
     // task waits for them. Instances of a template have gates that aren't known yet.
-    if task.gated && !task.is_template() && (preempt.is_some() || !before.is_empty()) {
+    if task.gated && !task.is_template() && !before.is_empty() {
         let mut file = UnitFile::new(&task.origin);
-        file.section(Section::Unit)
-            .units("After", preempt.as_deref().into_iter().chain(before));
+        file.section(Section::Unit).units("After", before);
         plan.drop_in(&names::gate_of(&task.unit), false, file);
     }
 }

@@ -167,7 +167,7 @@ pub struct Task {
     pub uses: BTreeMap<String, u32>,
     /// Task names after which it runs if they are started together.
     pub after: Vec<String>,
-    /// Task names that are stopped when this one starts.
+    /// Task names that are stopped when this one has to wait for what they hold.
     pub preempts: Vec<String>,
     /// Higher is served first; 0 unless told.
     pub priority: i32,

@@ -43,6 +43,9 @@ impl Engine {
             "active" | "reloading" => self.judge_open_gate(unit, task, gate, holds).await,
             "inactive" | "failed" => {
                 self.orphans.remove(unit);
+                if task.is_down() && self.preempted.remove(unit) {
+                    self.reset_failed(unit).await;
+                }
                 if holds {
                     self.release_if_empty(unit).await;
                 } else if task.is_running() && self.policy.is_gated(unit) {
@@ -144,6 +147,14 @@ impl Engine {
             unit: unit.to_owned(),
         });
         self.notify(Notice::Changed(unit.to_owned()));
+    }
+
+    async fn reset_failed(&self, unit: &str) {
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1.reset_failed(unit).await
+        {
+            tracing::debug!(unit, %error, "cannot reset");
+        }
     }
 
     /// A lease that exists although it wasn't granted here.

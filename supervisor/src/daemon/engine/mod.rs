@@ -80,6 +80,8 @@ pub struct Engine {
     closing: BTreeMap<String, Instant>,
     /// Units whose gate was refused and is to be reset when it has failed.
     refused: BTreeSet<String>,
+    /// Units that were stopped for others: they didn't fail.
+    preempted: BTreeSet<String>,
     windows: BTreeMap<String, policy::OpenWindow>,
 }
 
@@ -112,6 +114,7 @@ impl Engine {
             orphans: BTreeMap::new(),
             closing: BTreeMap::new(),
             refused: BTreeSet::new(),
+            preempted: BTreeSet::new(),
             windows: BTreeMap::new(),
         }
     }

@@ -331,12 +331,16 @@ impl Engine {
         }
     }
 
-    /// What is masked or gone would otherwise elapse once more.
+    /// What is masked or gone would otherwise elapse once more; one that ran while it was masked has failed
+    /// by that (`Result=resources`), which is nobody's failure.
     async fn stop_timers(&self, timers: BTreeSet<String>) {
-        let is_stale = |s: &UnitState| s.load != "loaded" && !s.is_down();
+        let is_stale = |s: &UnitState| s.load != "loaded" && s.active != "inactive";
         for (pid1, timer) in self.timers_that(timers, is_stale).await {
             if let Err(error) = pid1.stop(&timer, "fail").await {
-                tracing::warn!(timer, %error, "cannot stop a timer that the policy masks or no longer has");
+                tracing::debug!(timer, %error, "cannot stop a timer that the policy masks or no longer has");
+            }
+            if let Err(error) = pid1.reset_failed(&timer).await {
+                tracing::debug!(timer, %error, "cannot reset a timer");
             }
         }
     }
