@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use interlock_tests::case::{Case, task_policy};
 use interlock_tests::service::Service;
 
-use super::support::{line_up, release_in_turn};
+use super::support::{line_up, release_in_turn, start_in_turn};
 
 cases![
     order_that_only_the_unit_file_knows_in_one_transaction,
@@ -15,6 +15,7 @@ cases![
     after_in_the_policy_orders_what_is_started_together,
     after_in_the_policy_starts_nothing,
     priority_is_served_first,
+    preempted_task_is_stopped_and_one_that_waits_goes_on_waiting,
     weights_fill_a_capacity_and_never_exceed_it,
     big_waiter_is_not_starved_by_small_ones,
     tasks_that_need_two_resources_take_both_or_none,
@@ -177,6 +178,34 @@ fn priority_is_served_first(case: &Case<'_>) -> Result<()> {
     case.start(&["high.service"])?;
     case.queued(&["high.service", "mid.service", "mid2.service", "low.service"])?;
     release_in_turn(case, &["run", "high", "mid", "mid2", "low"])
+}
+
+fn preempted_task_is_stopped_and_one_that_waits_goes_on_waiting(case: &Case<'_>) -> Result<()> {
+    case.services(&[
+        Service::oneshot("low"),
+        Service::oneshot("patient").runs(0.1),
+        Service::oneshot("high").runs(0.1),
+    ])?;
+    let high = "uses = [\"r\"]\npreempts = [\"low\", \"patient\"]\npriority = 1";
+    case.policy(&format!(
+        "[resources.r]\n{}{}{}",
+        task_policy("low", "low", "uses = [\"r\"]"),
+        task_policy("patient", "patient", "uses = [\"r\"]"),
+        task_policy("high", "high", high),
+    ))?;
+    start_in_turn(case, &["low", "patient"])?;
+    case.start(&["high.service"])?;
+    case.ran("high.service", 1)?;
+    case.ran("patient.service", 1)?;
+    // Stopped on purpose, so it hasn't failed.
+    case.becomes("low.service", "inactive")?;
+    ensure!(case.sh("systemctl --failed --no-legend")?.is_empty());
+    let order = case.log()?.order();
+    ensure!(
+        order == ["low.service", "high.service", "patient.service"],
+        "{order:?}"
+    );
+    Ok(())
 }
 
 fn weights_fill_a_capacity_and_never_exceed_it(case: &Case<'_>) -> Result<()> {
