@@ -209,3 +209,24 @@ fn a_damaged_last_good_policy_is_as_none() {
     assert_eq!(loaded.state, PolicyState::Partial);
     assert_eq!(blocked(&loaded.settings), ["a.service"]);
 }
+
+#[test]
+fn what_a_replaced_fragment_needs_comes_back_with_it() {
+    let root = Root::new();
+    root.fragment("10.toml", "[resources.r]\n");
+    root.fragment("20.toml", &(task("a") + "uses = [\"r\"]\n"));
+    root.generate();
+    fs::remove_file(root.path("/etc/interlock/policy.d/10.toml")).unwrap();
+    root.fragment("20.toml", &(task("a") + WRONG));
+    let loaded = root.generate();
+    assert_eq!(loaded.settings.tasks()["a"].uses["r"], 1);
+    assert_eq!(loaded.state, PolicyState::LastGood);
+    assert!(
+        loaded
+            .consequences
+            .iter()
+            .any(|it| it.contains("10.toml: stays in effect")),
+        "{:?}",
+        loaded.consequences
+    );
+}
