@@ -81,7 +81,12 @@ chroot . useradd --create-home alice
 mkdir -p etc/rpm var/log/journal
 echo '%_dbpath /var/lib/rpm' >etc/rpm/macros.dbpath
 # What upstream installs and Debian leaves out.
-printf '#!/bin/sh\nexec python3 -m dnf.automatic.main "$@"\n' >usr/bin/dnf-automatic
+cat >usr/bin/dnf-automatic <<'END'
+#!/usr/bin/python3
+import sys
+from dnf.automatic.main import main
+sys.exit(main(sys.argv[1:]))
+END
 chmod 755 usr/bin/dnf-automatic
 rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc usr/share/locale
 "#

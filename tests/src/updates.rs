@@ -77,17 +77,16 @@ pub fn provide(machine: &Machine, span: &str) -> Result<()> {
     let system =
         |version| Package::new("system-update", version).file("/usr/share/system-update", version);
     let panel = |version| Package::new("panel", version).file("/usr/share/panel", version);
-    let old = Repository::new(
-        &[
-            system("1"),
-            panel("1"),
-            Package::new("shell", "1").provides("/bin/sh"),
-        ],
-        &[],
-    )?;
+    // dnf-automatic fails where no package says which release this is.
+    let release = Package::new("release", "9")
+        .provides("/bin/sh")
+        .provides("system-release = 9")
+        .provides("system-release(releasever) = 9")
+        .provides("redhat-release = 9");
+    let old = Repository::new(&[system("1"), panel("1"), release], &[])?;
     old.install(machine, "old")?;
     machine.sh(
-        "dnf -y --quiet install system-update-1 panel-1 </dev/null; rpm -q system-update panel",
+        "dnf -y --quiet install release system-update-1 panel-1 </dev/null; rpm -q system-update panel",
     )?;
     // In the transaction, after its files are there.
     let slow = system("2").post(&format!("{TASK_PROGRAM} transaction {span}"));
@@ -108,7 +107,7 @@ pub fn withdraw(machine: &Machine) -> Result<()> {
     machine
         .sh(
             "rm -rf /srv/old /srv/updates /etc/yum.repos.d/{old,updates}.repo /usr/local/bin/upcp
-             rpm -e --nodeps --noscripts system-update panel; true",
+             rpm -e --nodeps --noscripts release system-update panel; true",
         )
         .map(drop)
 }
