@@ -105,36 +105,35 @@ impl Pid1 {
         Ok(by_name(units.await?))
     }
 
-    /// What PID 1 would still do before the start job `id` of `unit`, besides its gate.
+    /// A unit's state, and what PID 1 would still do before its start, besides opening its gate.
+    ///
+    /// `hint` is the id of its job as last heard: if it is still right, both questions take the time of one.
     ///
     /// # Errors
-    /// The bus's or PID 1's, also if the job is gone meanwhile.
-    pub async fn standing_of_job(&self, id: u32, unit: &str) -> zbus::Result<Standing> {
-        let gate = names::gate_of(unit);
-        let mut before: Vec<String> = self
-            .jobs_before(id)
-            .await?
-            .into_iter()
-            .filter(|name| *name != gate)
-            .collect();
-        before.sort();
-        Ok(match before.is_empty() {
-            true => Standing::Clear,
-            false => Standing::Behind(before),
-        })
-    }
-
-    /// What stands before the start of a unit in this state.
-    ///
-    /// # Errors
-    /// As [`Self::standing_of_job`].
-    pub async fn standing(&self, state: &UnitState) -> zbus::Result<Standing> {
-        match &state.job {
-            None => Ok(Standing::Jobless),
+    /// The bus's or PID 1's.
+    pub async fn state_and_standing(
+        &self,
+        unit: &str,
+        hint: Option<u32>,
+    ) -> zbus::Result<(UnitState, Standing)> {
+        let states = self.states(vec![unit.to_owned()]);
+        let (states, hinted) = match hint {
+            Some(id) => {
+                let (states, before) = tokio::join!(states, self.jobs_before(id));
+                (states?, before.ok())
+            }
+            None => (states.await?, None),
+        };
+        let unknown = || zbus::Error::Failure(format!("systemd doesn't know {unit}"));
+        let state = states.into_values().next().ok_or_else(unknown)?;
+        let standing = match (&state.job, hinted) {
+            (None, _) => Standing::Jobless,
             // It is being stopped: nothing to open the gate for, and its gate will be stopped as well.
-            Some((_, kind)) if kind == "stop" => Ok(Standing::Jobless),
-            Some((id, _)) => self.standing_of_job(*id, &state.name).await,
-        }
+            (Some((_, kind)), _) if kind == "stop" => Standing::Jobless,
+            (Some((id, _)), Some(before)) if hint == Some(*id) => standing(&state.name, before),
+            (Some((id, _)), _) => standing(&state.name, self.jobs_before(*id).await?),
+        };
+        Ok((state, standing))
     }
 
     /// All units whose jobs come before the waiting start of `unit`, directly or through others.
@@ -294,6 +293,16 @@ impl Pid1 {
             )
             .await?;
         reply.body().deserialize()
+    }
+}
+
+fn standing(unit: &str, before: Vec<String>) -> Standing {
+    let gate = names::gate_of(unit);
+    let mut others: Vec<String> = before.into_iter().filter(|name| *name != gate).collect();
+    others.sort();
+    match others.is_empty() {
+        true => Standing::Clear,
+        false => Standing::Behind(others),
     }
 }
 

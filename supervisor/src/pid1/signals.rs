@@ -12,6 +12,13 @@ use super::SYSTEMD;
 /// Something may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
+    /// A job was queued.
+    JobNew {
+        /// Whose job it is.
+        unit: String,
+        /// Its id.
+        id: u32,
+    },
     /// A job has ended.
     JobRemoved {
         /// Whose job it was.
@@ -64,7 +71,13 @@ pub async fn subscribe(connection: &Connection) -> zbus::Result<Vec<MessageStrea
         .arg(0, SYSTEMD)
         .build()?;
     let mut streams = Vec::new();
-    for rule in [manager("JobRemoved")?, manager("Reloading")?, units, owner] {
+    for rule in [
+        manager("JobNew")?,
+        manager("JobRemoved")?,
+        manager("Reloading")?,
+        units,
+        owner,
+    ] {
         // Storms of a thousand starts must not fill the queue while the daemon waits for PID 1.
         let stream = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
         streams.push(stream);
@@ -91,6 +104,11 @@ pub async fn forward<F: Fn(Signal) -> bool>(mut stream: MessageStream, hand_on: 
 fn read(message: &zbus::Message) -> Option<Signal> {
     let header = message.header();
     match header.member()?.as_str() {
+        "JobNew" => {
+            type Body = (u32, zbus::OwnedObjectPath, String);
+            let (id, _, unit): Body = message.body().deserialize().ok()?;
+            Some(Signal::JobNew { unit, id })
+        }
         "JobRemoved" => {
             type Body = (u32, zbus::OwnedObjectPath, String, String);
             let (_, _, unit, result): Body = message.body().deserialize().ok()?;

@@ -7,10 +7,10 @@ use tokio::time::{Duration, Instant};
 use super::super::{Notice, words};
 use super::{Engine, Gate, Record};
 use crate::arbiter::{Event, Refusal, Standing};
+use crate::clock;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
 use crate::pid1::UnitState;
-use crate::{cgroup, clock};
 
 /// How long after its gate was lost a task's failed start is taken to be due to that.
 const LOST_MEMORY: Duration = Duration::from_secs(10);
@@ -124,10 +124,8 @@ impl Engine {
 
     pub(super) async fn state_and_standing(&self, unit: &str) -> Option<(UnitState, Standing)> {
         let pid1 = self.pid1.as_ref()?;
-        let states = pid1.states(vec![unit.to_owned()]).await.ok()?;
-        let state = states.into_values().next()?;
-        let standing = pid1.standing(&state).await.ok()?;
-        Some((state, standing))
+        let hint = self.jobs.get(unit).copied();
+        pid1.state_and_standing(unit, hint).await.ok()
     }
 
     pub(super) fn closed(&mut self, unit: String, connection: u64) {
@@ -264,6 +262,7 @@ impl Engine {
 
     /// A job's end moves waiters on that stood behind it, and may be the end of a wait.
     pub(super) async fn job_removed(&mut self, unit: &str, result: &str) {
+        self.jobs.remove(unit);
         if let Some(task_unit) = names::unit_of_gate(unit) {
             if self.refused.remove(task_unit)
                 && let Some(pid1) = &self.pid1
@@ -363,24 +362,6 @@ impl Engine {
             {
                 gate.status = text;
             }
-        }
-    }
-
-    /// Whether processes are left in the task's cgroup. Unknown counts as yes.
-    pub(super) async fn is_populated(&self, unit: &str) -> bool {
-        let Some(pid1) = &self.pid1 else {
-            return true;
-        };
-        match pid1.control_group(unit).await {
-            Ok(None) => false,
-            Ok(Some(path)) => cgroup::is_populated(&path).unwrap_or(true),
-            // Units without processes, such as targets, have no such property.
-            Err(zbus::Error::MethodError(name, ..))
-                if name.as_str() == "org.freedesktop.DBus.Error.UnknownProperty" =>
-            {
-                false
-            }
-            Err(_) => true,
         }
     }
 }

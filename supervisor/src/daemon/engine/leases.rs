@@ -13,7 +13,7 @@ use crate::pid1::{Pid1, UnitState};
 use crate::{cgroup, clock};
 
 /// PID 1 usually stops an unneeded gate within a millisecond; after this it is taken to have given up.
-const ORPHAN_GRACE: Duration = Duration::from_millis(150);
+pub(super) const ORPHAN_GRACE: Duration = Duration::from_millis(150);
 /// How often a cgroup is looked at that outlives its task, while the lease waits for it.
 const LEFTOVER_POLL: Duration = Duration::from_millis(200);
 
@@ -25,19 +25,21 @@ impl Engine {
             return;
         };
         let names = vec![unit.to_owned(), gate_name.clone()];
-        let Ok(states) = pid1.states(names).await else {
+        let (states, group) = tokio::join!(pid1.states(names), pid1.control_group(unit));
+        let Ok(states) = states else {
             // An error is not a state: look again.
             self.look_later(unit, super::RETRY);
             return;
         };
         let task = states.values().find(|s| s.name != gate_name);
         match (task, states.get(&gate_name)) {
-            (Some(task), Some(gate)) => self.judge(unit, task, gate).await,
+            // Only now, after the states: what is empty then stays empty while the gate is closed.
+            (Some(task), Some(gate)) => self.judge(unit, task, gate, is_populated(group)).await,
             _ => self.look_later(unit, super::RETRY),
         }
     }
 
-    async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState) {
+    async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState, populated: bool) {
         let holds = self.arbiter.leases().contains_key(unit);
         match gate.active.as_str() {
             "active" | "reloading" => self.judge_open_gate(unit, task, gate, holds).await,
@@ -47,7 +49,7 @@ impl Engine {
                     self.reset_failed(unit).await;
                 }
                 if holds {
-                    self.release_if_empty(unit).await;
+                    self.release_if_empty(unit, populated);
                 } else if task.is_running() && self.policy.is_gated(unit) {
                     self.adopt_unguarded(unit).await;
                 }
@@ -109,9 +111,17 @@ impl Engine {
         self.look_later(unit, super::RETRY);
     }
 
+    /// Whether processes are left in the task's cgroup. Unknown counts as yes.
+    pub(super) async fn is_populated(&self, unit: &str) -> bool {
+        match &self.pid1 {
+            None => true,
+            Some(pid1) => is_populated(pid1.control_group(unit).await),
+        }
+    }
+
     /// The gate is closed; what the task left behind may still use the resources.
-    async fn release_if_empty(&mut self, unit: &str) {
-        if self.is_populated(unit).await {
+    fn release_if_empty(&mut self, unit: &str, populated: bool) {
+        if populated {
             let first = !self.later.contains_key(unit);
             if first {
                 tracing::debug!(
@@ -317,6 +327,15 @@ impl Engine {
             (unit.to_owned(), pair)
         });
         Some(found.collect())
+    }
+}
+
+/// Unknown counts as yes.
+fn is_populated(control_group: zbus::Result<Option<String>>) -> bool {
+    match control_group {
+        Ok(None) => false,
+        Ok(Some(path)) => cgroup::is_populated(&path).unwrap_or(true),
+        Err(_) => true,
     }
 }
 

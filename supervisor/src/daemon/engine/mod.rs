@@ -66,6 +66,8 @@ pub struct Engine {
     notices: UnboundedSender<Notice>,
     pulse: Pulse,
     actions: VecDeque<Action>,
+    /// The ids of tasks' jobs as last heard; PID 1 has the truth.
+    jobs: BTreeMap<String, u32>,
     /// Units whose lease is to be looked at again.
     dirty: BTreeSet<String>,
     /// Units to be looked at again at a time.
@@ -107,6 +109,7 @@ impl Engine {
             notices,
             pulse,
             actions: VecDeque::new(),
+            jobs: BTreeMap::new(),
             dirty: BTreeSet::new(),
             later: BTreeMap::new(),
             unanswered: Vec::new(),
@@ -259,19 +262,33 @@ impl Engine {
 
     async fn signal(&mut self, signal: Signal) {
         match signal {
+            Signal::JobNew { unit, id } => {
+                if self.policy.is_gated(&unit) {
+                    self.jobs.insert(unit, id);
+                }
+            }
             Signal::JobRemoved { unit, result } => self.job_removed(&unit, &result).await,
             Signal::UnitRested { path, exited } => {
-                let leases = self.arbiter.leases().keys();
-                let rested = leases.filter(|unit| {
-                    // An open gate is always "exited".
-                    pid1::unit_path(unit) == path
-                        || !exited && pid1::unit_path(&names::gate_of(unit)) == path
-                });
-                let rested: Vec<String> = rested.cloned().collect();
-                self.dirty.extend(rested);
+                self.unit_rested(&path, exited);
             }
             Signal::Reloading(true) => {}
             Signal::Reloading(false) => self.policy_may_have_changed().await,
+        }
+    }
+
+    /// A gate that is down ends its lease; a task's end only does if it stays active, else its gate follows.
+    fn unit_rested(&mut self, path: &str, exited: bool) {
+        for unit in self.arbiter.leases().keys() {
+            if pid1::unit_path(unit) == path {
+                if exited {
+                    self.dirty.insert(unit.clone());
+                } else {
+                    let then = Instant::now() + leases::ORPHAN_GRACE;
+                    self.later.insert(unit.clone(), then);
+                }
+            } else if !exited && pid1::unit_path(&names::gate_of(unit)) == path {
+                self.dirty.insert(unit.clone());
+            }
         }
     }
 
@@ -304,16 +321,10 @@ impl Engine {
     }
 
     async fn look(&mut self, unit: String) {
-        let answer = match &self.pid1 {
-            None => None,
-            Some(pid1) => match pid1.states(vec![unit.clone()]).await {
-                Ok(states) => match states.into_values().next() {
-                    Some(state) => pid1.standing(&state).await.ok(),
-                    None => None,
-                },
-                Err(_) => None,
-            },
-        };
+        let answer = self
+            .state_and_standing(&unit)
+            .await
+            .map(|(_, standing)| standing);
         match answer {
             Some(standing) => self.feed(Event::Looked { unit, standing }),
             // No answer says nothing about the unit.
