@@ -51,6 +51,10 @@ pub fn shut_down() {
 fn machine(version: Version) -> Result<Machine> {
     let machine = Machine::boot(version)?;
     install::install(&machine)?;
+    // To see that a case can fail: for instance a sed that takes a line out of the gate's unit.
+    if let Ok(sabotage) = std::env::var("INTERLOCK_TEST_SABOTAGE") {
+        machine.sh(&format!("{sabotage}\nsystemctl daemon-reload"))?;
+    }
     case::prepare(&machine)?;
     Ok(machine)
 }
