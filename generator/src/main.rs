@@ -81,7 +81,8 @@ fn main() -> ExitCode {
 fn generate(root: &Path, normal: &Path, early: &Path, late: &Path) -> ExitCode {
     let mut log = Log::to_kmsg(root);
     let loaded = policy::load(root);
-    report(&loaded, &mut log);
+    // Warnings are for whoever asks (--check, interlockctl verify): at each reload they would fill the log.
+    report_errors(&loaded, &mut log);
     let output = Output {
         normal,
         early,
@@ -125,12 +126,19 @@ fn check(root: &Path, dir: Option<&Path>) -> ExitCode {
 }
 
 fn report(loaded: &Loaded, log: &mut Log) {
-    for diagnostic in &loaded.diagnostics {
-        if diagnostic.is_error() {
-            log.error(diagnostic, diagnostic.one_line());
-        } else {
-            log.warning(diagnostic);
-        }
+    for warning in loaded.diagnostics.iter().filter(|it| !it.is_error()) {
+        log.warning(warning);
+    }
+    report_errors(loaded, log);
+}
+
+/// What is wrong, and what was done about it.
+fn report_errors(loaded: &Loaded, log: &mut Log) {
+    for error in loaded.diagnostics.iter().filter(|it| it.is_error()) {
+        log.error(error, error.one_line());
+    }
+    for consequence in &loaded.consequences {
+        log.warning(consequence);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::pid1::{Pid1, UnitState};
 pub struct PolicyView {
     /// `good`, `last-good` or `partial`.
     pub state: String,
-    /// One line per error.
+    /// One line per error, and per thing that was done about them.
     pub errors: Vec<String>,
 }
 
@@ -39,17 +39,22 @@ pub struct OpenWindow {
 pub struct Policy {
     settings: Settings,
     state: PolicyState,
-    diagnostics: Vec<String>,
+    /// One line per error.
+    errors: Vec<String>,
+    /// What was done about them, a sentence each.
+    consequences: Vec<String>,
 }
 
 impl Policy {
     /// Reads it below `root`, by the same rules as the generator.
     pub fn load(root: &Path) -> Self {
         let loaded = load(root);
+        let errors = loaded.diagnostics.iter().filter(|it| it.is_error());
         Self {
             settings: loaded.settings,
             state: loaded.state,
-            diagnostics: loaded.diagnostics.iter().map(|d| d.one_line()).collect(),
+            errors: errors.map(|error| error.one_line()).collect(),
+            consequences: loaded.consequences,
         }
     }
 
@@ -61,15 +66,23 @@ impl Policy {
             self.settings.resources().len(),
             self.state
         );
-        for diagnostic in &self.diagnostics {
-            tracing::error!(message_id = message::POLICY_ERROR, "{diagnostic}");
+        for error in &self.errors {
+            tracing::error!(message_id = message::POLICY_ERROR, "{error}");
+        }
+        for consequence in &self.consequences {
+            tracing::warn!("{consequence}");
         }
     }
 
     pub(super) fn view(&self) -> PolicyView {
         PolicyView {
             state: self.state.to_string(),
-            errors: self.diagnostics.clone(),
+            errors: self
+                .errors
+                .iter()
+                .chain(&self.consequences)
+                .cloned()
+                .collect(),
         }
     }
 
@@ -227,8 +240,7 @@ impl Engine {
     /// After a daemon-reload: the generator has run, so its input may have changed.
     pub(super) async fn policy_may_have_changed(&mut self) {
         let fresh = Policy::load(&self.paths.root);
-        let is_new =
-            fresh.settings != self.policy.settings || fresh.diagnostics != self.policy.diagnostics;
+        let is_new = fresh.settings != self.policy.settings || fresh.errors != self.policy.errors;
         if is_new {
             self.take_policy(fresh).await;
         }
