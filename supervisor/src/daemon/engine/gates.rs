@@ -41,7 +41,11 @@ impl Engine {
             self.open(&unit);
             return;
         }
-        if self.arbiter.leases().contains_key(&unit) && !self.is_populated(&unit).await {
+        // One that is presumed or revoked keeps its place in the queue: the arbiter knows it.
+        let lease = self.arbiter.leases().get(&unit);
+        if lease.is_some_and(|lease| !lease.presumed && lease.revoked.is_none())
+            && !self.is_populated(&unit).await
+        {
             // The gate's old lease ended so quickly that its end wasn't seen.
             self.release(&unit);
         }
