@@ -150,6 +150,14 @@ impl Engine {
             view.since = record.asked;
             view.position = u32::try_from(wait.position).unwrap_or(u32::MAX);
             (view.waiting_for, view.held_by) = needs(&wait);
+        } else if self
+            .arbiter
+            .leases()
+            .get(unit)
+            .is_some_and(|lease| lease.presumed)
+        {
+            view.state = "waiting".to_owned();
+            view.detail = "Its gate has not come back to interlockd yet".to_owned();
         } else if let Some(lease) = self.arbiter.leases().get(unit) {
             view.state = "running".to_owned();
             view.since = record.granted;
