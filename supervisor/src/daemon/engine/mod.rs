@@ -1,8 +1,10 @@
 //! The engine: one input after the other, the arbiter's actions carried out before the next.
 
+mod explain;
 mod gates;
 mod leases;
 mod policy;
+mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

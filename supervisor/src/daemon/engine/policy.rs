@@ -1,11 +1,10 @@
 //! The policy as the engine uses it: claims, windows that are open, and what happens when it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use interlock_generator::names;
-use interlock_generator::plan::{Directory, Plan};
 use interlock_generator::policy::settings::{Settings, Task, WhenBusy};
 use interlock_generator::policy::{PolicyState, load};
 
@@ -14,7 +13,7 @@ use super::{Engine, leases};
 use crate::arbiter::{Claim, Event, Refusal, Uses};
 use crate::clock;
 use crate::journal::message;
-use crate::pid1::{Pid1, UnitState};
+use crate::pid1::UnitState;
 
 /// What is known of the policy, for D-Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,23 +145,6 @@ impl Policy {
             let limit = window.max_duration?;
             window.order.contains(&task.name).then_some((name, limit))
         })
-    }
-
-    /// The timers that the generator makes, and those that it masks.
-    fn timers(&self) -> (BTreeSet<String>, BTreeSet<String>) {
-        let plan = Plan::new(&self.settings);
-        let mut made = BTreeSet::new();
-        let mut masked = BTreeSet::new();
-        for entry in plan.entries() {
-            if entry.path.contains('/') || !entry.path.ends_with(".timer") {
-                continue;
-            }
-            match entry.directory {
-                Directory::Early => masked.insert(entry.path.clone()),
-                Directory::Normal | Directory::Late => made.insert(entry.path.clone()),
-            };
-        }
-        (made, masked)
     }
 }
 
@@ -329,65 +311,6 @@ impl Engine {
                 );
             }
         }
-    }
-
-    /// Generated timers are started at boot by timers.target; a reload alone starts nothing.
-    async fn start_timers(&self, timers: BTreeSet<String>) {
-        for (pid1, timer) in self
-            .timers_that(timers, |s| s.load == "loaded" && s.is_down())
-            .await
-        {
-            if let Err(error) = pid1.start(&timer, "fail").await {
-                tracing::warn!(timer, %error, "cannot start a timer of the policy");
-            }
-        }
-    }
-
-    /// What is masked or gone would otherwise elapse once more; one that ran while it was masked has failed
-    /// by that (`Result=resources`), which is nobody's failure.
-    async fn stop_timers(&self, timers: BTreeSet<String>) {
-        let is_stale = |s: &UnitState| s.load != "loaded" && s.active != "inactive";
-        for (pid1, timer) in self.timers_that(timers, is_stale).await {
-            if let Err(error) = pid1.stop(&timer, "fail").await {
-                tracing::debug!(timer, %error, "cannot stop a timer that the policy masks or no longer has");
-            }
-            if let Err(error) = pid1.reset_failed(&timer).await {
-                tracing::debug!(timer, %error, "cannot reset a timer");
-            }
-        }
-    }
-
-    /// A timer that a window had masked goes on when it is freed, if its owner has enabled it.
-    async fn unmask_timers(&self, timers: impl Iterator<Item = &String>) {
-        let mut enabled = BTreeSet::new();
-        for timer in timers {
-            let Some(pid1) = &self.pid1 else {
-                return;
-            };
-            if pid1.is_enabled(timer).await.unwrap_or(false) {
-                enabled.insert(timer.clone());
-            }
-        }
-        self.start_timers(enabled).await;
-    }
-
-    async fn timers_that(
-        &self,
-        timers: BTreeSet<String>,
-        test: impl Fn(&UnitState) -> bool,
-    ) -> Vec<(Pid1, String)> {
-        let Some(pid1) = self.pid1.clone() else {
-            return Vec::new();
-        };
-        if timers.is_empty() {
-            return Vec::new();
-        }
-        let states = pid1
-            .states(timers.into_iter().collect())
-            .await
-            .unwrap_or_default();
-        let chosen = states.into_values().filter(test);
-        chosen.map(|state| (pid1.clone(), state.name)).collect()
     }
 }
 

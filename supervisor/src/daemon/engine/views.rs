@@ -2,11 +2,9 @@
 
 use interlock_generator::policy::settings::Task;
 
-use super::super::words::{self, duration, list, ordinal, short_list};
+use super::super::words::{list, ordinal, short_list};
 use super::Engine;
 use crate::arbiter::{Hurdle, WaitView};
-use crate::clock;
-use crate::history::Past;
 use crate::instance;
 
 /// A task, or a live instance of a template's.
@@ -252,157 +250,10 @@ impl Engine {
             false => list(&busy),
         }
     }
-
-    /// A paragraph that a tired administrator understands.
-    pub(super) fn explain(&self, name: &str) -> Option<String> {
-        let unit = self.resolve(name)?;
-        let view = self.task_view(&unit)?;
-        let who = match view.name == view.unit {
-            true => view.unit.clone(),
-            false => format!("{} ({})", view.name, view.unit),
-        };
-        let past = self.history.past(&unit);
-        let mut text = match view.state.as_str() {
-            "blocked" => format!(
-                "{who} can't be started: {}. Run \"interlockctl verify\" to see them all; when the policy is right, \"interlockctl reload\" frees it.",
-                view.detail
-            ),
-            "running" => self.explain_running(&who, &view, &past),
-            "idle" => self.explain_idle(&who, &view, &past),
-            _ => self.explain_waiting(&who, &view, &past),
-        };
-        if let Some(reason) = &past.last_skip {
-            let times = match past.skips {
-                1 => "One start was".to_owned(),
-                n => format!("{n} starts were"),
-            };
-            text.push_str(&format!(
-                " {times} given up so far, the last because {reason}."
-            ));
-        }
-        Some(text)
-    }
-
-    fn explain_running(&self, who: &str, view: &TaskView, past: &Past) -> String {
-        let held: Vec<&String> = view.uses.iter().map(|(name, _)| name).collect();
-        let mut text = format!("{who} has its lease since {}", since(view.since));
-        match held.is_empty() {
-            true => text.push('.'),
-            false => text.push_str(&format!(" and holds {}.", list(&held))),
-        }
-        if let Some(usual) = past.usual_duration {
-            text.push_str(&format!(" It usually takes {}.", duration(usual)));
-        }
-        let waiting = self.arbiter.queue().iter().filter(|waiter| {
-            let wait = self.arbiter.view(&waiter.unit);
-            wait.is_some_and(|wait| needs(&wait).1.contains(&view.unit))
-        });
-        let waiting: Vec<&String> = waiting.map(|w| &w.unit).collect();
-        if !waiting.is_empty() {
-            text.push_str(&format!(" {} for it.", subject(&waiting, "waits", "wait")));
-        }
-        text
-    }
-
-    fn explain_idle(&self, who: &str, view: &TaskView, past: &Past) -> String {
-        if !view.gated {
-            return format!(
-                "{who} is not gated (gated = false): interlock never holds its starts."
-            );
-        }
-        let mut text = format!("{who} neither runs nor waits.");
-        let busy = self.busy_with(&view.unit);
-        if busy != "others come first" {
-            text.push_str(&format!(" Started now, it would wait: {busy}."));
-        }
-        match past.usual_duration {
-            Some(usual) => text.push_str(&format!(
-                " It has run {}, usually for {}.",
-                times(past.runs),
-                duration(usual)
-            )),
-            None => text.push_str(" It has not run under interlock yet."),
-        }
-        text
-    }
-
-    fn explain_waiting(&self, who: &str, view: &TaskView, past: &Past) -> String {
-        let mut text = format!(
-            "{who} has been waiting at its gate since {}.",
-            since(view.since)
-        );
-        let Some(wait) = self.arbiter.view(&view.unit) else {
-            return text;
-        };
-        for hurdle in &wait.hurdles {
-            text.push(' ');
-            text.push_str(&self.explain_hurdle(hurdle));
-        }
-        if wait.hurdles.is_empty() {
-            text.push_str(" Nothing stands in its way any more: it is about to start.");
-        } else if wait.of > 1 {
-            text.push_str(&format!(
-                " It is {} of {} that want something of the same.",
-                ordinal(wait.position),
-                wait.of
-            ));
-        }
-        if let Some(usual) = past.usual_wait.filter(|usual| *usual > 1_000_000) {
-            text.push_str(&format!(" It usually waits {}.", duration(usual)));
-        }
-        text
-    }
-
-    fn explain_hurdle(&self, hurdle: &Hurdle) -> String {
-        match hurdle {
-            Hurdle::Jobs(units) => format!(
-                "systemd starts {} before it: it takes no resources until {} done.",
-                list(units),
-                if units.len() == 1 {
-                    "that is"
-                } else {
-                    "those are"
-                }
-            ),
-            Hurdle::Resource {
-                name,
-                needs,
-                capacity,
-                holders,
-                ahead,
-            } => {
-                let mut text = match *capacity {
-                    1 => format!("It needs {name}"),
-                    _ => format!("It needs {needs} of the {capacity} {name}"),
-                };
-                let holders: Vec<String> = holders.iter().map(|unit| self.holder(unit)).collect();
-                if !holders.is_empty() {
-                    text.push_str(&format!(", held by {}", short_list(&holders)));
-                }
-                if !ahead.is_empty() {
-                    text.push_str(&format!("; {} first", subject(ahead, "comes", "come")));
-                }
-                text.push('.');
-                text
-            }
-        }
-    }
-
-    fn holder(&self, unit: &str) -> String {
-        let record = self.records.get(unit).cloned().unwrap_or_default();
-        let mut text = unit.to_owned();
-        if record.granted > 0 {
-            text.push_str(&format!(" since {}", since(record.granted)));
-        }
-        if let Some(usual) = self.history.past(unit).usual_duration {
-            text.push_str(&format!(" (usually for {})", duration(usual)));
-        }
-        text
-    }
 }
 
 /// Resources that a waiter waits for, and the units that hold them.
-fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
+pub(super) fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
     let mut resources = Vec::new();
     let mut units: Vec<String> = Vec::new();
     for hurdle in &wait.hurdles {
@@ -417,22 +268,4 @@ fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
     units.sort();
     units.dedup();
     (resources, units)
-}
-
-fn subject<T: AsRef<str>>(units: &[T], one: &str, many: &str) -> String {
-    let verb = if units.len() == 1 { one } else { many };
-    format!("{} {verb}", short_list(units))
-}
-
-fn times(n: u64) -> String {
-    match n {
-        1 => "once".to_owned(),
-        n => format!("{n} times"),
-    }
-}
-
-/// `02:00:12 (3min 4s ago)`
-fn since(usec: u64) -> String {
-    let ago = clock::realtime().saturating_sub(usec);
-    format!("{} ({} ago)", words::time_of_day(usec), duration(ago))
 }
