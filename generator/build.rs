@@ -1,7 +1,7 @@
-//! Links the generator without `libgcc_s.so`.
+//! Links programs without `libgcc_s.so`; of the supervisor's too, for the gate, which starts before every task.
 //!
 //! The standard library refers to the unwinder, and loading that for a program that aborts on panic takes a tenth of
-//! the generator's time. It is put into the program instead; `--as-needed`, which rustc passes, then leaves the
+//! the time that the generator or a gate needs. It is put into the program instead; `--as-needed`, which rustc passes, then leaves the
 //! shared library out.
 
 fn main() {
