@@ -33,6 +33,8 @@ pub enum Event {
         since: u64,
         /// What stood before it just now.
         standing: Standing,
+        /// Now, microseconds of `CLOCK_MONOTONIC`: its deadline may have passed before it could ask.
+        now: u64,
     },
     /// A gate's wait ended without a grant: its connection closed.
     Cancelled {
@@ -196,7 +198,18 @@ impl Arbiter {
                 claim,
                 since,
                 standing,
-            } => self.request(unit, claim, since, standing, &mut actions),
+                now,
+            } => {
+                let waiter = Waiter {
+                    unit,
+                    claim,
+                    since,
+                    standing,
+                    seq: self.next_seq,
+                    looking: false,
+                };
+                self.request(waiter, now, &mut actions);
+            }
             Event::Cancelled { unit } => {
                 self.forget_waiter(&unit);
                 self.settle(None, &mut actions);
@@ -266,16 +279,9 @@ impl Arbiter {
         self.queue.iter().filter_map(|w| w.claim.deadline).min()
     }
 
-    fn request(
-        &mut self,
-        unit: String,
-        claim: Claim,
-        since: u64,
-        standing: Standing,
-        actions: &mut Vec<Action>,
-    ) {
+    fn request(&mut self, mut waiter: Waiter, now: u64, actions: &mut Vec<Action>) {
+        let unit = waiter.unit.clone();
         self.forget_waiter(&unit);
-        let mut since = since;
         match self.leases.get(&unit) {
             // It hadn't been granted after all.
             Some(lease) if lease.presumed => {
@@ -285,7 +291,7 @@ impl Arbiter {
                 revoked: Some(place),
                 ..
             }) => {
-                since = since.min(*place);
+                waiter.since = waiter.since.min(*place);
                 self.leases.remove(&unit);
             }
             // The gate starts anew while what an earlier run left behind still holds the resources: they
@@ -296,14 +302,16 @@ impl Arbiter {
             }
             None => {}
         }
-        let waiter = Waiter {
-            unit: unit.clone(),
-            claim,
-            since,
-            standing,
-            seq: self.next_seq,
-            looking: false,
-        };
+        if waiter
+            .claim
+            .deadline
+            .is_some_and(|deadline| deadline <= now)
+        {
+            let why = waiter.claim.at_deadline;
+            actions.push(Action::Refuse { unit, why });
+            self.settle(None, actions);
+            return;
+        }
         self.next_seq += 1;
         let at = self.queue.partition_point(|w| w.rank() <= waiter.rank());
         self.queue.insert(at, waiter);

@@ -38,6 +38,7 @@ impl Arbiter {
             claim,
             since,
             standing,
+            now: since,
         })
     }
 
@@ -226,6 +227,22 @@ fn patience_ends_at_the_deadline() {
     };
     assert_eq!(a.handle(Event::Tick { now: 10 }), [refused]);
     assert!(a.queue().is_empty());
+}
+
+#[test]
+fn a_start_whose_time_is_over_before_it_asks_is_not_granted_though_all_is_free() {
+    let mut a = arbiter(&[("r", 1)]);
+    let late = Claim {
+        deadline: Some(10),
+        at_deadline: Refusal::WindowOver,
+        ..claim(&[("r", 1)])
+    };
+    let refused = Action::Refuse {
+        unit: "a".into(),
+        why: Refusal::WindowOver,
+    };
+    assert_eq!(a.ask("a", 11, late), [refused]);
+    assert!(a.leases().is_empty() && a.queue().is_empty());
 }
 
 #[test]
@@ -430,6 +447,7 @@ impl World {
             claim: self.claims[i].clone(),
             since,
             standing,
+            now: self.time,
         });
     }
 

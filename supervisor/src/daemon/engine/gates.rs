@@ -68,6 +68,7 @@ impl Engine {
             claim,
             since,
             standing,
+            now: clock::monotonic(),
         });
         self.preempt_for(&unit).await;
         self.notify(Notice::Changed(unit));
