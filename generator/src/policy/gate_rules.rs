@@ -1,7 +1,6 @@
 //! Which of a task's keys need a gate, and which of them go together.
 
 use super::fragment::Named;
-use super::settings::WhenBusy;
 use super::task_fragment::TaskFragment;
 use super::validate::{Context, or};
 
@@ -37,14 +36,5 @@ pub(super) fn check(context: &mut Context<'_>, task: &Named<TaskFragment>) {
                 "\"stop-timeout\" is only for uninterruptible tasks",
             )
             .help("add uninterruptible = true, or set TimeoutStopSec= in the unit itself");
-    }
-    if let (Some(wait), Some(busy)) = (&body.max_wait, &body.when_busy)
-        && busy.value != WhenBusy::Queue
-    {
-        context
-            .problems
-            .error(wait.at, "\"max-wait\" has no effect: this task never waits")
-            .note(busy.at, "what happens instead is set here")
-            .help("remove it, or write when-busy = \"queue\"");
     }
 }
