@@ -198,7 +198,7 @@ fn task_that_a_socket_activates_is_only_ever_queued(case: &Case<'_>) -> Result<(
         "b.socket",
         "[Socket]\nListenFIFO=/run/b.fifo\nFlushPending=yes\n",
     )?;
-    busy(case, "when-busy = \"skip\"\nmax-wait = \"1s\"")?;
+    busy(case, "when-busy = \"skip\"")?;
     case.start(&["b.socket"])?;
     case.becomes("b.socket", "active")?;
     only_queued(case, "echo go >/run/b.fifo")?;
@@ -212,7 +212,7 @@ fn task_that_a_path_activates_is_only_ever_queued(case: &Case<'_>) -> Result<()>
         "b.service.d/trigger.conf",
         "[Service]\nExecStartPre=/bin/rm -f /run/b.trigger\n",
     )?;
-    busy(case, "when-busy = \"skip\"\nmax-wait = \"1s\"")?;
+    busy(case, "max-wait = \"1s\"")?;
     case.start(&["b.path"])?;
     case.becomes("b.path", "active")?;
     only_queued(case, "touch /run/b.trigger")?;
