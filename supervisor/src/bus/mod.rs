@@ -5,7 +5,7 @@ mod authority;
 mod manager;
 mod task;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -26,7 +26,7 @@ pub const NAME: &str = "org.interlock.Interlock1";
 /// Root object.
 pub const ROOT: &str = "/org/interlock/Interlock1";
 
-/// Changes of one unit within this time are told in one signal: a short run has three.
+/// Further changes of one unit within this time are told in one signal: a short run has three.
 const COALESCE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -106,13 +106,17 @@ impl Served {
     ) {
         let mut changed: BTreeSet<String> = BTreeSet::new();
         let mut flush = Instant::now();
+        let mut told: BTreeMap<String, Instant> = BTreeMap::new();
         loop {
             let notice = tokio::select! {
                 notice = notices.recv() => notice,
                 _ = self.readers.join_next() => return,
                 () = sleep_until(flush), if !changed.is_empty() => {
+                    let now = Instant::now();
+                    told.retain(|_, at| now - *at < COALESCE);
                     for unit in std::mem::take(&mut changed) {
                         self.changed(&unit).await;
+                        told.insert(unit, now);
                     }
                     continue;
                 }
@@ -132,10 +136,13 @@ impl Served {
                     }
                 }
                 Notice::Changed(unit) => {
-                    if changed.is_empty() {
-                        flush = Instant::now() + COALESCE;
+                    let now = Instant::now();
+                    if told.get(&unit).is_none_or(|at| now - *at >= COALESCE) {
+                        self.changed(&unit).await;
+                        told.insert(unit, now);
+                    } else if changed.insert(unit) && changed.len() == 1 {
+                        flush = now + COALESCE;
                     }
-                    changed.insert(unit);
                 }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
