@@ -7,7 +7,7 @@ use interlock_tests::case::Case;
 use interlock_tests::service::Service;
 
 use super::support::{
-    daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
+    daemon_is_back, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
 };
 
 cases![

@@ -88,7 +88,7 @@ from dnf.automatic.main import main
 sys.exit(main(sys.argv[1:]))
 END
 chmod 755 usr/bin/dnf-automatic
-rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc usr/share/locale
+rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* usr/share/doc/* usr/share/locale/*
 "#
     }
 }
