@@ -219,7 +219,7 @@ impl Demo {
         case.sh(": >/var/lib/testbed/log")?;
         let asked = now()?;
         let units: Vec<&str> = tasks.iter().map(|(unit, _)| unit.as_str()).collect();
-        case.start(&units)?;
+        case.start_together(&units)?;
         for unit in &units {
             wait_for(&format!("the end of {unit}"), ROUND, || {
                 let log = case.log()?;
