@@ -4,7 +4,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// `MESSAGE_ID=` values; they never change their meaning. `journalctl MESSAGE_ID=…` finds all of one kind.
+/// `MESSAGE_ID=` values. Messages about a unit carry `OBJECT_SYSTEMD_UNIT=` too, so that `journalctl -u` of that
+/// unit shows them. They never change their meaning. `journalctl MESSAGE_ID=…` finds all of one kind.
 pub mod message {
     /// A gate was opened. Fields: TASK, UNIT, RESOURCE, WAITED_USEC.
     pub const GRANTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a01";

@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// The deadline of a condition that should hold in a moment.
 ///
 /// Generous, since the machine may be slow and busy; reached only when a test fails.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` gives a value; an error of `condition` ends the wait.
 ///

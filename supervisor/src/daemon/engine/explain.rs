@@ -23,6 +23,9 @@ impl Engine {
                 view.detail
             ),
             "running" => self.explain_running(&who, &view, &past),
+            "held" if view.position == 0 => format!(
+                "{who} has been started, but its turn to wait at its gate hasn't come: systemd first finishes what is ordered before it, by its window, by after = or by the unit files. \"systemctl list-jobs --before {unit}\" lists that."
+            ),
             "idle" => self.explain_idle(&who, &view, &past),
             _ => self.explain_waiting(&who, &view, &past),
         };

@@ -102,6 +102,7 @@ impl Engine {
                 message_id = message::PREEMPTED,
                 task = self.policy.task_name(&holder),
                 unit = holder,
+                object_systemd_unit = holder,
                 "{holder} is stopped: {unit} waits for what it holds and preempts it"
             );
             if let Some(pid1) = &self.pid1
@@ -162,6 +163,7 @@ impl Engine {
             message_id = message::GRANTED,
             task = self.policy.task_name(unit),
             unit,
+            object_systemd_unit = unit,
             resource = resources.unwrap_or_default(),
             waited_usec = waited,
             "{unit} may start; it waited {} at its gate",
@@ -206,6 +208,7 @@ impl Engine {
             message_id = message::REFUSED,
             task,
             unit,
+            object_systemd_unit = unit,
             "a start of {unit} was given up: {view}"
         );
         self.notify(Notice::Skipped {
@@ -255,6 +258,7 @@ impl Engine {
             message_id = message::REVOKED,
             task = self.policy.task_name(unit),
             unit,
+            object_systemd_unit = unit,
             "the lease of {unit} is taken back: its start waits for a task that waits for this lease"
         );
         if let Some(pid1) = &self.pid1
@@ -336,6 +340,7 @@ impl Engine {
             message_id = message::RESCUED,
             task = self.policy.task_name(unit),
             unit,
+            object_systemd_unit = unit,
             "the gate of {unit} ended while it waited; its start is queued again"
         );
         if let Some(pid1) = &self.pid1

@@ -195,6 +195,7 @@ impl Engine {
             message_id = message::ADOPTED,
             task = self.policy.task_name(unit),
             unit,
+            object_systemd_unit = unit,
             "{unit} ran before it came under policy; its lease counts from now"
         );
         self.adopt_running(unit);
@@ -227,6 +228,17 @@ impl Engine {
                 "activating" => self.presume_lease(pid1, unit).await,
                 _ if task.as_ref().is_some_and(UnitState::has_exited) => {}
                 _ => self.adopt_running(unit),
+            }
+        }
+        self.jobs.clear();
+        for (task, _) in found.values() {
+            if let Some(UnitState {
+                name,
+                job: Some((id, _)),
+                ..
+            }) = task
+            {
+                self.jobs.insert(name.clone(), *id);
             }
         }
         self.adopt_leftovers(pid1, &found).await;

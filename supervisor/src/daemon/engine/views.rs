@@ -164,6 +164,9 @@ impl Engine {
                 [] => "has its lease".to_owned(),
                 held => format!("holds {}", list(held)),
             };
+        } else if self.jobs.contains_key(unit) {
+            view.state = "held".to_owned();
+            view.detail = "Started, but systemd starts others before it".to_owned();
         }
         view
     }
