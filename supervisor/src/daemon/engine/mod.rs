@@ -148,6 +148,10 @@ impl Engine {
         let mut status = Instant::now() + STATUS;
         loop {
             self.pulse.rest();
+            if !self.is_busy() {
+                // The first start after a quiet time finds everything known.
+                sweep = Instant::now() + SWEEP;
+            }
             let wake = self.next_wake(sweep, status);
             let input = tokio::select! {
                 input = inputs.recv() => match input {
