@@ -25,21 +25,19 @@ impl Engine {
             return;
         };
         let names = vec![unit.to_owned(), gate_name.clone()];
-        let (states, group) = tokio::join!(pid1.states(names), pid1.control_group(unit));
-        let Ok(states) = states else {
+        let Ok(states) = pid1.states(names).await else {
             // An error is not a state: look again.
             self.look_later(unit, super::RETRY);
             return;
         };
         let task = states.values().find(|s| s.name != gate_name);
         match (task, states.get(&gate_name)) {
-            // Only now, after the states: what is empty then stays empty while the gate is closed.
-            (Some(task), Some(gate)) => self.judge(unit, task, gate, is_populated(group)).await,
+            (Some(task), Some(gate)) => self.judge(unit, task, gate).await,
             _ => self.look_later(unit, super::RETRY),
         }
     }
 
-    async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState, populated: bool) {
+    async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState) {
         let holds = self.arbiter.leases().contains_key(unit);
         match gate.active.as_str() {
             "active" | "reloading" => self.judge_open_gate(unit, task, gate, holds).await,
@@ -49,7 +47,7 @@ impl Engine {
                     self.reset_failed(unit).await;
                 }
                 if holds {
-                    self.release_if_empty(unit, populated);
+                    self.end_lease(unit).await;
                 } else if task.is_running() && self.policy.is_gated(unit) {
                     self.adopt_unguarded(unit).await;
                 }
@@ -69,7 +67,7 @@ impl Engine {
         if task.has_exited() {
             // RemainAfterExit=: it stays active for as long as it likes, and uses nothing any more.
             if holds {
-                self.release(unit);
+                self.end_lease(unit).await;
             }
             return;
         }
@@ -119,26 +117,32 @@ impl Engine {
         }
     }
 
-    /// The gate is closed; what the task left behind may still use the resources.
-    fn release_if_empty(&mut self, unit: &str, populated: bool) {
-        if populated {
-            let first = !self.later.contains_key(unit);
-            if first {
-                tracing::debug!(
-                    unit,
-                    "its lease waits for the processes that it left behind"
-                );
-            }
-            self.look_later(unit, LEFTOVER_POLL);
-        } else {
+    /// The gate is closed, or its task has exited: the lease is over as soon as nothing runs in its name.
+    ///
+    /// First the lease file goes. Until then a start that ignores dependencies could still slip in; whatever
+    /// did is seen afterwards.
+    async fn end_lease(&mut self, unit: &str) {
+        remove_lease_file(unit);
+        let Some(pid1) = self.pid1.clone() else {
+            return;
+        };
+        let names = vec![unit.to_owned()];
+        let (states, group) = tokio::join!(pid1.states(names), pid1.control_group(unit));
+        let state = states.ok().and_then(|states| states.into_values().next());
+        let is_over = state.is_some_and(|task| {
+            // What an exited task left running it left on purpose (RemainAfterExit=).
+            task.has_exited() || !(task.is_running() || is_populated(group))
+        });
+        if is_over {
             self.release(unit);
+        } else {
+            // Children may outlive their task (KillMode=process), and use the resources as it did.
+            self.look_later(unit, LEFTOVER_POLL);
         }
     }
 
     /// The lease is over.
     pub(super) fn release(&mut self, unit: &str) {
-        // Before anybody else is let in: from here on a start that goes around the gate is refused.
-        remove_lease_file(unit);
         let record = self.records.remove(unit).unwrap_or_default();
         let now = clock::realtime();
         let held = now.saturating_sub(record.granted);
