@@ -321,19 +321,19 @@ impl Engine {
         self.lost_gates.insert(unit.to_owned(), now);
     }
 
-    /// A start that failed only because its gate's process was killed, or because its gate was just being
-    /// closed, is queued again: no run is lost by an accident of ours.
+    /// A start that failed only because of what became of its gate is queued again: no run is lost by an
+    /// accident of ours. Either its gate's process was killed while it waited, or it found the gate still
+    /// open after the lease's end (being closed, or of a `RemainAfterExit=` task that was stopped and started),
+    /// so that nobody asked for a new lease.
     async fn rescue_start(&mut self, unit: &str, result: &str) {
         // Whatever became of that start: a later one stands for itself.
         let lost = self
             .lost_gates
             .remove(unit)
             .filter(|_| result == "dependency");
-        let closed = self.closing.remove(unit).filter(|_| result == "assert");
-        let Some(at) = lost.or(closed) else {
-            return;
-        };
-        if at.elapsed() > LOST_MEMORY || self.policy.task_of(unit).is_none() {
+        let lost = lost.is_some_and(|at| at.elapsed() <= LOST_MEMORY);
+        let unasked = result == "assert" && self.met_open_gate(unit).await;
+        if !(lost || unasked) || !self.policy.is_gated(unit) {
             return;
         }
         tracing::warn!(
@@ -341,13 +341,35 @@ impl Engine {
             task = self.policy.task_name(unit),
             unit,
             object_systemd_unit = unit,
-            "the gate of {unit} ended while it waited; its start is queued again"
+            "a start of {unit} lost its gate; it is queued again"
         );
-        if let Some(pid1) = &self.pid1
-            && let Err(error) = pid1.start(unit, "fail").await
-        {
+        let Some(pid1) = &self.pid1 else {
+            return;
+        };
+        let again = async {
+            if unasked {
+                pid1.restart(&names::gate_of(unit), "replace").await?;
+            }
+            pid1.start(unit, "fail").await
+        };
+        if let Err(error) = again.await {
             tracing::warn!(unit, %error, "cannot queue the start again");
         }
+    }
+
+    /// Whether a start that found no lease file found its gate open, or closed by us just now. If not, it went
+    /// around its gate (`--job-mode=ignore-dependencies`), and was rightly refused.
+    async fn met_open_gate(&mut self, unit: &str) -> bool {
+        let closed = self.closing.remove(unit);
+        if closed.is_some_and(|at| at.elapsed() <= LOST_MEMORY) {
+            return true;
+        }
+        let (Some(pid1), false) = (&self.pid1, self.arbiter.leases().contains_key(unit)) else {
+            return false;
+        };
+        let gate = pid1.states(vec![names::gate_of(unit)]).await;
+        let gate = gate.ok().and_then(|states| states.into_values().next());
+        gate.is_some_and(|gate| matches!(gate.active.as_str(), "active" | "deactivating"))
     }
 
     /// Brings the status texts of waiting gates up to date, few at a time: each costs PID 1 a message.

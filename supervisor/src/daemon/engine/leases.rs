@@ -273,8 +273,10 @@ impl Engine {
             .flatten()
             .filter_map(|file| file.file_name().into_string().ok());
         for unit in units {
-            let gate = found.get(&unit).and_then(|(_, gate)| gate.as_ref());
-            let may_hold = gate.is_some_and(|gate| !gate.is_down());
+            let (task, gate) = found.get(&unit).cloned().unwrap_or_default();
+            // An exited task's gate is open for nothing.
+            let may_hold = gate.is_some_and(|gate| !gate.is_down())
+                && !task.is_some_and(|task| task.has_exited());
             if !may_hold && !self.arbiter.leases().contains_key(&unit) {
                 remove_lease_file(&unit);
             }
