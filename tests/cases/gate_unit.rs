@@ -1,7 +1,7 @@
 //! Every line of the gate's unit, of the drop-in, the socket and the daemon's unit: what breaks without it.
 
 use anyhow::{Result, ensure};
-use interlock_tests::case::Case;
+use interlock_tests::case::{Case, task_policy};
 use interlock_tests::service::Service;
 
 use super::support::{daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn};
@@ -126,9 +126,13 @@ fn no_start_limit_lets_forty_quick_starts_run(case: &Case<'_>) -> Result<()> {
     case.services(&[Service::oneshot("a")
         .runs(0.0)
         .unit("StartLimitIntervalSec=0")])?;
+    // Keeps the task loaded and with it its gate, or systemd would forget how often that was started.
+    case.unit("a.timer", "[Timer]\nOnCalendar=2100-01-01\n")?;
     case.exclusive(&["a"])?;
+    case.start(&["a.timer"])?;
     case.sh("for i in $(seq 40); do systemctl start a.service || exit 1; done")?;
-    case.ran("a.service", 40)
+    case.ran("a.service", 40)?;
+    case.stop(&["a.timer"])
 }
 
 fn collect_mode_leaves_no_failed_gates(case: &Case<'_>) -> Result<()> {
@@ -178,6 +182,7 @@ fn no_start_timeout_ends_a_wait(case: &Case<'_>) -> Result<()> {
     case.sh("systemctl daemon-reexec")?;
     // A oneshot, unlike a gate, has no limit by default; so the wait of one shows that time passes.
     let result = line_up(case, &["a", "b"]).and_then(|()| {
+        let process = main_pid(case, &gate("b"))?;
         case.unit(
             "slow.service",
             "[Service]\nType=notify\nExecStart=/bin/sleep 60\n",
@@ -186,7 +191,11 @@ fn no_start_timeout_ends_a_wait(case: &Case<'_>) -> Result<()> {
         // This one is ended by the limit, and began to wait later than b's gate.
         case.try_start("slow.service")?;
         case.failed("slow.service")?;
-        case.queued(&["b.service"])?;
+        let same = main_pid(case, &gate("b"))? == process;
+        ensure!(
+            same,
+            "the limit ended the wait, even if the start was queued again"
+        );
         release_in_turn(case, &["a", "b"])
     });
     case.sh("rm -rf /etc/systemd/system.conf.d; systemctl daemon-reexec")?;
@@ -220,28 +229,39 @@ fn a_stop_of_the_socket_stops_no_task(case: &Case<'_>) -> Result<()> {
 }
 
 fn a_new_drop_in_kills_no_running_task(case: &Case<'_>) -> Result<()> {
-    case.services(&[Service::oneshot("a")])?;
+    let units = ["a.service", "b.service"];
+    case.services(&[Service::oneshot("a"), Service::exec("b")])?;
     case.reload_systemd()?;
-    case.start(&["a.service"])?;
-    case.begun("a.service")?;
-    case.exclusive(&["a"])?;
-    ensure!(
-        case.log()?.is_running("a.service"),
-        "the reload ended the running task"
-    );
-    case.release("a.service")?;
-    case.ran("a.service", 1)
+    case.start(&units)?;
+    for unit in units {
+        case.begun(unit)?;
+    }
+    case.policy(&format!(
+        "[resources.r]\n[resources.s]\n{}{}",
+        task_policy("a", "a", "uses = [\"r\"]"),
+        task_policy("b", "b", "uses = [\"s\"]")
+    ))?;
+    for unit in units {
+        ensure!(case.log()?.is_running(unit), "the reload ended {unit}");
+        case.release(unit)?;
+        case.ran(unit, 1)?;
+    }
+    Ok(())
 }
 
 fn restart_always_brings_the_daemon_back_from_every_end(case: &Case<'_>) -> Result<()> {
-    line_up(case, &["a", "b", "c"])?;
+    // Nobody waits, so no gate's request brings it back.
+    line_up(case, &["a"])?;
     for signal in ["TERM", "KILL", "ABRT", "INT"] {
         let pid = main_pid(case, "interlockd.service")?;
         case.sh(&format!("kill -{signal} {pid}"))?;
         daemon_is_back(case, &pid)?;
     }
-    case.queued(&["b.service", "c.service"])?;
-    release_in_turn(case, &["a", "b", "c"])
+    case.services(&[Service::oneshot("b")])?;
+    case.exclusive(&["a", "b"])?;
+    case.start(&["b.service"])?;
+    case.queued(&["b.service"])?;
+    release_in_turn(case, &["a", "b"])
 }
 
 fn no_start_limit_of_the_daemon_takes_the_socket_down(case: &Case<'_>) -> Result<()> {

@@ -46,7 +46,9 @@ impl Machine {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let dir = root::cache_dir().join("machines").join(&name);
+        let machines = root::cache_dir().join("machines");
+        remove_orphans(&machines);
+        let dir = machines.join(&name);
         fs::create_dir_all(&dir)?;
         let mut keeper = Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
@@ -291,6 +293,30 @@ impl Machine {
         wait_for(condition, SOON, || {
             Ok(self.try_sh(condition)?.success().then_some(()))
         })
+    }
+}
+
+/// Removes what containers left whose keeper was killed, or the host switched off.
+fn remove_orphans(machines: &Path) {
+    let Ok(entries) = fs::read_dir(machines) else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // interlock-VERSION-PID-NUMBER; a keeper may still be at work for a moment after its owner's end.
+        let owner = name
+            .split('-')
+            .nth(2)
+            .map(|pid| Path::new("/proc").join(pid));
+        let age = entry
+            .metadata()
+            .and_then(|data| data.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok());
+        if owner.is_some_and(|owner| !owner.exists()) && age > Some(Duration::from_secs(3600)) {
+            // Only disk space is at stake.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
