@@ -10,6 +10,8 @@ TMPFILESDIR ?= /usr/lib/tmpfiles.d
 MANDIR ?= /usr/share/man
 DOCDIR ?= /usr/share/doc/interlock
 
+# Tests build another one: make rpm rpmdir=DIR package_version=VERSION
+rpmdir ?= target/rpm
 package_version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 # Installs what `make build` built; as an own step, so that cargo needn't run as root.
@@ -45,14 +47,14 @@ install:
 # The package, as target/rpm/interlock-VERSION-RELEASE.ARCH.rpm, from this tree and what is already
 # built in it. --nodeps: where cargo and systemd aren't RPMs, rpmbuild can't see that they are there.
 rpm: build
-	rm -rf target/rpm
-	mkdir -p target/rpm
+	rm -rf $(rpmdir)
+	mkdir -p $(rpmdir)
 	rpmbuild -bb --build-in-place --nodeps --without check \
-		--define '_topdir $(CURDIR)/target/rpm/build' \
-		--define '_rpmdir $(CURDIR)/target/rpm' \
+		--define '_topdir $(abspath $(rpmdir))/build' \
+		--define '_rpmdir $(abspath $(rpmdir))' \
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'interlock_version $(package_version)' \
 		packaging/interlock.spec
-	rm -rf target/rpm/build
-	rpm -qp --queryformat '%{POSTIN}\n%{PREUN}\n%{POSTUN}\n' target/rpm/*.rpm | sh -n
-	ls -l target/rpm/*.rpm
+	rm -rf $(rpmdir)/build
+	rpm -qp --queryformat '%{POSTIN}\n%{PREUN}\n%{POSTUN}\n' $(rpmdir)/*.rpm | sh -n
+	ls -l $(rpmdir)/*.rpm

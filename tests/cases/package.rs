@@ -86,8 +86,9 @@ fn upgrade_while_tasks_run_and_wait_disturbs_nobody(case: &Case<'_>) -> Result<(
     let machine = busy(case.version(), |_| Ok(()))?;
     let case = Case::begin_again(&machine)?;
     let daemon = main_pid(&case, "interlockd.service")?;
-    // The same scriptlets as an upgrade: the new package's, then the old one's.
-    dnf(&machine, "reinstall")?;
+    install::provide_rpm(&machine, install::newer_rpm()?)?;
+    dnf(&machine, "upgrade")?;
+    ensure!(machine.sh("rpm -q --qf '%{VERSION}' interlock")? == "999.0");
     super::support::daemon_is_back(&case, &daemon)?;
     case.queued(&["b.service"])?;
     ensure!(case.log()?.is_running("a.service"));

@@ -33,15 +33,35 @@ pub fn rpm() -> Result<&'static Path> {
         .map_err(|error| anyhow!("{error}"))
 }
 
+/// The same as an RPM of a later version, to upgrade to; built once per process.
+///
+/// # Errors
+///
+/// If it can't be built.
+pub fn newer_rpm() -> Result<&'static Path> {
+    static RPM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    RPM.get_or_init(|| {
+        make("target/rpm-newer", &["package_version=999.0"]).map_err(|error| format!("{error:#}"))
+    })
+    .as_deref()
+    .map_err(|error| anyhow!("{error}"))
+}
+
 fn build() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("INTERLOCK_RPM") {
-        return Ok(PathBuf::from(path));
+    match std::env::var_os("INTERLOCK_RPM") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => make("target/rpm", &[]),
     }
-    eprintln!("testbed: building the RPM (make rpm)");
+}
+
+fn make(dir: &str, variables: &[&str]) -> Result<PathBuf> {
+    eprintln!("testbed: building the RPM (make rpm) into {dir}");
     let mut make = Command::new("make");
-    make.args(["--silent", "rpm"]).current_dir(source_dir());
+    make.args(["--silent", "rpm", &format!("rpmdir={dir}")])
+        .args(variables)
+        .current_dir(source_dir());
     command::host(make, BUILD).context("can't build the RPM")?;
-    let dir = source_dir().join("target/rpm");
+    let dir = source_dir().join(dir);
     let mut rpms: Vec<PathBuf> = std::fs::read_dir(&dir)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rpm"))
@@ -58,7 +78,15 @@ fn build() -> Result<PathBuf> {
 ///
 /// If the RPM can't be built.
 pub fn provide(machine: &Machine) -> Result<()> {
-    let rpm = rpm()?;
+    provide_rpm(machine, rpm()?)
+}
+
+/// The same with a certain RPM.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub fn provide_rpm(machine: &Machine, rpm: &Path) -> Result<()> {
     let host = stand_in_for_requirements(rpm, machine.version().number())?;
     Repository::new(&[host], &[rpm.to_owned()])?.install(machine, "interlock")
 }

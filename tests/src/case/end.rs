@@ -1,0 +1,91 @@
+//! The end of a case: nothing may be left of it, and nothing is left to the next one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{ACTIVE, Case, POLICY_DIR, UNIT_DIR};
+use crate::wait::wait_for;
+
+/// What is left of a case is looked for this long: the last lease may just be on its way back.
+const LEFTOVERS: Duration = Duration::from_secs(10);
+
+impl Case<'_> {
+    /// Asserts that nothing is left: jobs, failed units, active gates, leases, running units.
+    ///
+    /// # Errors
+    ///
+    /// Says what is left.
+    pub fn leaves_nothing(&self) -> Result<()> {
+        let mut left = String::new();
+        let script = format!(
+            "{ACTIVE}
+             systemctl list-jobs --no-legend --full | sed 's/^/a job: /'
+             systemctl list-units --all --plain --no-legend --full --state=failed | sed 's/^/failed: /'
+             list | comm -13 /var/lib/testbed/active - | sed 's/^/active: /'
+             ls -A /run/interlock/lease 2>/dev/null | sed 's/^/a lease file: /'"
+        );
+        wait_for("nothing to be left", LEFTOVERS, || {
+            left = self.sh(&script)?;
+            Ok(left.is_empty().then_some(()))
+        })
+        .with_context(|| format!("the case left something behind:\n{left}"))
+    }
+
+    /// Clears everything away, whatever state it is in.
+    ///
+    /// # Errors
+    ///
+    /// If that isn't possible: then the machine is of no more use.
+    pub fn clear(&self) -> Result<()> {
+        let script = format!(
+            "{ACTIVE}
+             systemctl cancel 2>/dev/null
+             new=$(list | comm -13 /var/lib/testbed/active -)
+             if [ -n \"$new\" ]; then
+                 for unit in $(grep -vE 'service$' <<<\"$new\"); do systemctl stop -- \"$unit\"; done
+                 for unit in $(grep -E 'service$' <<<\"$new\"); do
+                     systemctl thaw -- \"$unit\" 2>/dev/null
+                     systemctl kill -s KILL -- \"$unit\" 2>/dev/null
+                     systemctl stop -- \"$unit\"
+                 done
+             fi
+             find {UNIT_DIR} {POLICY_DIR} | sort | comm -13 /var/lib/testbed/files - | tac |
+                 while read -r path; do rm -rf -- \"$path\"; done
+             rm -rf /run/interlock/policy.d/* /run/interlock/last-good-policy.toml /run/testbed
+             rm -f /var/lib/systemd/timers/stamp-*
+             systemctl daemon-reload
+             systemctl start interlock.socket interlockd.service
+             interlockctl reload
+             systemctl reset-failed
+             list | comm -13 /var/lib/testbed/active -"
+        );
+        let output = self.spawn(&script)?.wait(Duration::from_secs(60))?;
+        ensure!(
+            output
+                .stdout
+                .lines()
+                .all(|line| !line.ends_with(".service")),
+            "{}",
+            output.text()
+        );
+        self.leaves_nothing()
+    }
+
+    /// All that helps to understand a failure.
+    pub fn report(&self) -> String {
+        let state = self
+            .try_sh(
+                "echo '-- log'; cat /var/lib/testbed/log
+                 echo '-- jobs'; systemctl list-jobs --full
+                 echo '-- units'; systemctl list-units --all --full --no-legend 'interlock*'
+                 systemctl --failed --no-legend
+                 echo '-- interlockctl'; timeout 5 interlockctl status --full; timeout 5 interlockctl queue --full",
+            )
+            .map_or_else(|error| format!("{error:#}"), |output| output.text());
+        let journal = self
+            .journal("-n 200")
+            .unwrap_or_else(|error| format!("{error:#}"));
+        format!("{state}\n-- journal\n{journal}")
+    }
+}
