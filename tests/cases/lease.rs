@@ -1,8 +1,11 @@
 //! How a lease stays true: when it begins, when it ends, and what a restarted daemon makes of it.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use interlock_tests::case::{Case, exclusive_policy, task_policy};
 use interlock_tests::service::{Service, TASK_PROGRAM};
+use interlock_tests::wait::wait_for;
 
 use super::support::{
     daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
@@ -10,7 +13,8 @@ use super::support::{
 
 cases![
     lease_lasts_until_the_tasks_cgroup_is_empty,
-    gate_that_systemd_cannot_stop_is_closed_by_the_daemon,
+    queued_unit_that_requires_the_task_keeps_no_lease,
+    gate_that_systemd_gave_up_to_stop_is_closed_by_the_daemon,
     task_started_again_at_its_end_overlaps_nobody,
     adopted_task_holds_its_lease_until_it_ends,
     remain_after_exit_holds_nothing,
@@ -22,10 +26,6 @@ cases![
     task_that_starts_while_the_daemon_is_down_waits,
     gate_without_a_job_reserves_nothing,
     task_ordered_before_sysinit_is_refused_by_the_policy,
-    reload_of_the_daemon_keeps_leases_and_waiters,
-    policy_that_shrinks_a_capacity_kills_nothing,
-    weight_that_grows_while_its_task_waits_is_respected,
-    resource_renamed_while_tasks_run_overlaps_nothing,
     daemon_reexec_while_tasks_end_overlaps_nothing,
 ];
 
@@ -60,7 +60,7 @@ fn lease_lasts_until_the_tasks_cgroup_is_empty(case: &Case<'_>) -> Result<()> {
     case.no_overlap(&["child", "b.service"])
 }
 
-fn gate_that_systemd_cannot_stop_is_closed_by_the_daemon(case: &Case<'_>) -> Result<()> {
+fn queued_unit_that_requires_the_task_keeps_no_lease(case: &Case<'_>) -> Result<()> {
     case.services(&[
         Service::oneshot("a").runs(0.0),
         Service::oneshot("long"),
@@ -80,6 +80,27 @@ fn gate_that_systemd_cannot_stop_is_closed_by_the_daemon(case: &Case<'_>) -> Res
     ensure!(case.log()?.count("y.service") == 0);
     case.release("long.service")?;
     case.ran("y.service", 1)
+}
+
+fn gate_that_systemd_gave_up_to_stop_is_closed_by_the_daemon(case: &Case<'_>) -> Result<()> {
+    let quick = |name| {
+        Service::oneshot(name)
+            .runs(0.0)
+            .unit("StartLimitIntervalSec=0")
+    };
+    case.services(&[quick("a"), quick("b")])?;
+    // Keeps a and its gate loaded, and with them the count of its stops: after sixteen in ten seconds
+    // systemd stops it no more, though nobody needs it.
+    case.unit("a.timer", "[Timer]\nOnCalendar=2100-01-01\n")?;
+    case.exclusive(&["a", "b"])?;
+    case.start(&["a.timer"])?;
+    case.sh("for i in $(seq 25); do systemctl start a.service || exit 1; done")?;
+    case.start(&["b.service"])?;
+    wait_for("b to run", Duration::from_secs(4), || {
+        Ok((case.log()?.count("b.service") == 1).then_some(()))
+    })?;
+    case.ran("a.service", 25)?;
+    case.stop(&["a.timer"])
 }
 
 fn task_started_again_at_its_end_overlaps_nobody(case: &Case<'_>) -> Result<()> {
@@ -286,96 +307,6 @@ fn task_ordered_before_sysinit_is_refused_by_the_policy(case: &Case<'_>) -> Resu
     case.reload_systemd()?;
     ensure!(case.try_start("early.service")?.success());
     Ok(())
-}
-
-fn reload_of_the_daemon_keeps_leases_and_waiters(case: &Case<'_>) -> Result<()> {
-    line_up(case, &["a", "b", "c"])?;
-    let daemon = main_pid(case, "interlockd.service")?;
-    for reload in ["interlockctl reload", "systemctl reload interlockd.service"] {
-        case.sh(reload)?;
-        case.queued(&["b.service", "c.service"])?;
-    }
-    ensure!(main_pid(case, "interlockd.service")? == daemon);
-    release_in_turn(case, &["a", "b", "c"])
-}
-
-fn slots(capacity: u32, names: &[&str]) -> String {
-    let tasks = names
-        .iter()
-        .map(|name| task_policy(name, name, "uses = [\"r\"]"));
-    format!(
-        "[resources.r]\ncapacity = {capacity}\n{}",
-        tasks.collect::<String>()
-    )
-}
-
-fn policy_that_shrinks_a_capacity_kills_nothing(case: &Case<'_>) -> Result<()> {
-    let names = ["a", "b", "c", "d", "e"];
-    let services = names.map(Service::oneshot);
-    case.services(&services)?;
-    case.policy(&slots(3, &names))?;
-    for unit in ["a.service", "b.service", "c.service"] {
-        case.start(&[unit])?;
-        case.begun(unit)?;
-    }
-    case.start(&["d.service"])?;
-    case.queued(&["d.service"])?;
-    case.policy(&slots(1, &names))?;
-    for unit in ["a.service", "b.service", "c.service"] {
-        ensure!(case.log()?.is_running(unit), "{unit} was ended");
-    }
-    // Three hold a resource of one: two of them have to end before d, and then the third.
-    case.release("b.service")?;
-    case.release("a.service")?;
-    case.start(&["e.service"])?;
-    case.queued(&["d.service", "e.service"])?;
-    ensure!(
-        case.log()?.count("d.service") == 0,
-        "granted while the resource was over-full"
-    );
-    // The same for a daemon that finds it so.
-    kill_daemon(case)?;
-    case.queued(&["d.service", "e.service"])?;
-    for unit in ["c.service", "d.service", "e.service"] {
-        case.release(unit)?;
-    }
-    case.no_overlap(&["c.service", "d.service", "e.service"])
-}
-
-fn weight_that_grows_while_its_task_waits_is_respected(case: &Case<'_>) -> Result<()> {
-    let services = ["a", "b", "c"].map(Service::oneshot);
-    case.services(&services)?;
-    let policy = |weight: u32| {
-        format!(
-            "[resources.r]\ncapacity = 2\n{}{}{}",
-            task_policy("a", "a", "uses = [\"r\"]"),
-            task_policy("b", "b", "uses = [\"r\"]"),
-            task_policy("c", "c", &format!("uses = {{ r = {weight} }}")),
-        )
-    };
-    case.policy(&policy(1))?;
-    for unit in ["a.service", "b.service"] {
-        case.start(&[unit])?;
-        case.begun(unit)?;
-    }
-    case.start(&["c.service"])?;
-    case.queued(&["c.service"])?;
-    case.policy(&policy(2))?;
-    case.release("a.service")?;
-    case.queued(&["c.service"])?;
-    case.release("b.service")?;
-    case.release("c.service")?;
-    case.within(&[("a.service", 1), ("b.service", 1), ("c.service", 2)], 2)
-}
-
-fn resource_renamed_while_tasks_run_overlaps_nothing(case: &Case<'_>) -> Result<()> {
-    line_up(case, &["a", "b"])?;
-    let renamed = exclusive_policy(&["a", "b"])
-        .replace("resources.r", "resources.s")
-        .replace("\"r\"", "\"s\"");
-    case.policy(&renamed)?;
-    case.queued(&["b.service"])?;
-    release_in_turn(case, &["a", "b"])
 }
 
 fn daemon_reexec_while_tasks_end_overlaps_nothing(case: &Case<'_>) -> Result<()> {

@@ -8,6 +8,7 @@ macro_rules! cases {
 }
 
 mod attack;
+mod change;
 mod daemon;
 mod gate;
 mod gate_unit;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Entry> {
         gate_unit::CASES,
         attack::CASES,
         lease::CASES,
+        change::CASES,
         order::CASES,
         refuse::CASES,
         window::CASES,
