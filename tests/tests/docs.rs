@@ -78,7 +78,7 @@ fn every_key_of_the_policy_has_its_man_page_entry_and_the_other_way_round() {
 
 #[test]
 fn every_member_of_the_d_bus_interface_has_its_man_page_entry_and_the_other_way_round() {
-    for interface in ["Manager", "Task"] {
+    for interface in ["Manager", "Task", "Deployment"] {
         let name = format!("org.interlock.Interlock1.{interface}");
         let xml = read(&format!("packaging/dbus/{name}.xml"));
         assert_eq!(quoted_after(&xml, "<interface name=\""), [name.as_str()]);
@@ -96,23 +96,26 @@ fn every_member_of_the_d_bus_interface_has_its_man_page_entry_and_the_other_way_
 
 #[test]
 fn bus_policy_lets_everybody_call_each_method_and_nothing_else() {
-    let xml = read("packaging/dbus/org.interlock.Interlock1.Manager.xml");
     let conf = read("packaging/dbus/org.interlock.Interlock1.conf");
     let (_, rules) = conf
         .split_once("<policy context=\"default\">")
         .expect("the default policy");
-    let mut allowed = Vec::new();
-    for rule in rules.split("<allow ").skip(1) {
-        if quoted_after(rule, "send_interface=\"") == ["org.interlock.Interlock1.Manager"] {
-            allowed.extend(quoted_after(rule, "send_member=\"").first().copied());
+    for interface in ["Manager", "Task", "Deployment"] {
+        let name = format!("org.interlock.Interlock1.{interface}");
+        let xml = read(&format!("packaging/dbus/{name}.xml"));
+        let mut allowed = Vec::new();
+        for rule in rules.split("<allow ").skip(1) {
+            if quoted_after(rule, "send_interface=\"") == [name.as_str()] {
+                allowed.extend(quoted_after(rule, "send_member=\"").first().copied());
+            }
         }
+        let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
+        assert_same(
+            &format!("bus policy, {name}"),
+            &allowed,
+            &quoted_after(&xml, "<method name=\""),
+        );
     }
-    let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
-    assert_same(
-        "bus policy",
-        &allowed,
-        &quoted_after(&xml, "<method name=\""),
-    );
 }
 
 #[test]
