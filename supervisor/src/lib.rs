@@ -8,6 +8,8 @@ pub mod ctl;
 pub mod daemon;
 pub mod gate;
 pub mod history;
+pub mod inhibitors;
 pub mod instance;
 pub mod journal;
+pub mod locks;
 pub mod pid1;

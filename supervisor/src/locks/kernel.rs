@@ -1,0 +1,135 @@
+//! Who holds a lock of fcntl(2) or flock(2), from the kernel's list.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use interlock_generator::policy::settings::{LockFile, LockKind};
+use nix::sys::stat::{major, minor};
+
+use super::process::{Handle, Process};
+use super::table::{Class, Entry};
+use super::{Holder, Probe, Snapshot, holder};
+
+/// Who holds one lock of the list.
+enum Owners {
+    /// These processes.
+    Are(Vec<Process>),
+    /// It is gone, or on another file.
+    None,
+    /// Somebody, but it can't be told who.
+    Unknown,
+}
+
+impl Snapshot {
+    /// Who holds a file by a lock of the kernel's that would keep out others of its kind.
+    pub(super) fn locked(&self, lock: &LockFile, file: &Metadata) -> Probe {
+        let mut probe = Probe::default();
+        let path = lock.path.display();
+        for entry in self.entries.iter().filter(|entry| {
+            entry.inode == file.ino() && !entry.waits && conflicts(lock.kind, entry.class)
+        }) {
+            let owners = match self.owners(entry, file) {
+                Owners::None => continue,
+                Owners::Are(processes) => processes,
+                Owners::Unknown if entry.write => {
+                    probe.say(format!("{path} is locked by a process that can't be named"));
+                    probe.add(unknown(lock, entry));
+                    continue;
+                }
+                Owners::Unknown => Vec::new(),
+            };
+            for process in owners {
+                if entry.write {
+                    probe.add(holder(process, lock, kind_of(entry.class)));
+                } else {
+                    // SQLite and Berkeley DB keep such locks for as long as a database is open.
+                    probe.say(format!(
+                        "pid {} ({}) has only a read lock on {path}",
+                        process.pid, process.comm
+                    ));
+                }
+            }
+        }
+        probe
+    }
+
+    fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
+        // Where file systems show files under a device of their own (btrfs, overlayfs), the list has that of the
+        // superblock. Then the same inode may be another file's, and only a holder's descriptor tells.
+        let certain = entry.device == (major(file.dev()), minor(file.dev()));
+        let taker = self.proc.process(entry.pid);
+        // These end with the process that took them.
+        if let (true, Class::Posix, Some(taker)) = (certain, entry.class, &taker) {
+            return Owners::Are(vec![taker.clone()]);
+        }
+        // The others stay with whoever has inherited the descriptor. The shell's `exec 9>lock; flock 9` leaves the
+        // pid of a flock(1) that is dead, and whose number may by now be any other's.
+        let of_taker = match &taker {
+            Some(taker) => self.proc.handles(taker.pid),
+            None => Ok(Vec::new()),
+        };
+        let mut owners = match &of_taker {
+            Ok(handles) => self.through(handles, entry, file),
+            Err(_) => Vec::new(),
+        };
+        if owners.is_empty() && entry.pid >= -1 {
+            owners = self.through(self.handles(), entry, file);
+        }
+        match (owners.is_empty(), certain) {
+            (false, _) => Owners::Are(owners),
+            (true, true) if self.still_listed(entry) => match (taker, of_taker) {
+                // It may not be looked into; then the list's word is the best there is.
+                (Some(taker), Err(_)) => Owners::Are(vec![taker]),
+                _ => Owners::Unknown,
+            },
+            (true, _) => Owners::None,
+        }
+    }
+
+    /// The processes with a descriptor on this file through which this lock is held.
+    fn through(&self, handles: &[Handle], entry: &Entry, file: &Metadata) -> Vec<Process> {
+        let mut processes: Vec<Process> = Vec::new();
+        for handle in handles.iter().filter(|h| h.lock.is_same_lock(entry)) {
+            // The descriptor's file is asked for only now: on a network file system it may take its time.
+            let same = fs::metadata(self.proc.descriptor(handle.pid, handle.fd))
+                .is_ok_and(|other| (other.dev(), other.ino()) == (file.dev(), file.ino()));
+            if !same || processes.iter().any(|known| known.pid == handle.pid) {
+                continue;
+            }
+            processes.extend(self.proc.process(handle.pid));
+        }
+        processes
+    }
+
+    /// Whether a lock is held even now: its owner may have let go between two looks.
+    fn still_listed(&self, entry: &Entry) -> bool {
+        let now: io::Result<Vec<Entry>> = self.proc.locks();
+        // A list that can't be read says nothing; then the first look counts.
+        now.map_or(true, |entries| entries.contains(entry))
+    }
+}
+
+/// Locks of fcntl(2) keep each other out, whoever they belong to; those of flock(2) are apart.
+fn conflicts(kind: LockKind, class: Class) -> bool {
+    (kind == LockKind::Flock) == (class == Class::Flock)
+}
+
+fn kind_of(class: Class) -> LockKind {
+    match class {
+        Class::Posix => LockKind::Posix,
+        Class::Ofd => LockKind::Ofd,
+        Class::Flock => LockKind::Flock,
+    }
+}
+
+fn unknown(lock: &LockFile, entry: &Entry) -> Holder {
+    Holder {
+        pid: 0,
+        start_time: 0,
+        comm: String::new(),
+        write: entry.write,
+        lock: lock.path.clone(),
+        kind: kind_of(entry.class),
+    }
+}

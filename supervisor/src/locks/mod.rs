@@ -1,0 +1,176 @@
+//! Lock probes: who holds a lock file, seen without taking the lock.
+//!
+//! A file that is locked by the kernel is never even opened: its holders stand in `/proc/locks`, by device and
+//! inode. A file that names its holder is opened for reading. So a probe can't make anybody's attempt to take
+//! the lock fail.
+
+mod contents;
+mod kernel;
+mod named;
+mod process;
+mod table;
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use interlock_generator::policy::settings::{LockFile, LockKind};
+use interlock_generator::rooted;
+
+use process::{Handle, Proc, Process};
+use table::Entry;
+
+/// Somebody who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The process; 0 if the lock is held by somebody who can't be named: in another pid namespace, on another
+    /// host, or through a descriptor that is on its way between processes.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names one process.
+    pub start_time: u64,
+    /// Its name, cut by the kernel at 15 bytes.
+    pub comm: String,
+    /// It holds a write (exclusive) lock. So does everybody whom a probe returns.
+    pub write: bool,
+    /// The lock file, as the policy has it.
+    pub lock: PathBuf,
+    /// How it holds it. Locks of fcntl(2) keep each other out, so a file of kind `posix` may be held by `ofd`.
+    pub kind: LockKind,
+}
+
+/// What a look at one lock file has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// Who holds it, each process once.
+    pub holders: Vec<Holder>,
+    /// Why something that looks like a holder isn't one, or couldn't be seen; one line each.
+    pub remarks: Vec<String>,
+}
+
+impl Probe {
+    fn remark(text: String) -> Self {
+        Self {
+            holders: Vec::new(),
+            remarks: vec![text],
+        }
+    }
+
+    fn add(&mut self, holder: Holder) {
+        let known =
+            |other: &Holder| (other.pid, other.start_time) == (holder.pid, holder.start_time);
+        if !self.holders.iter().any(known) {
+            self.holders.push(holder);
+        }
+    }
+
+    fn say(&mut self, remark: String) {
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+}
+
+/// One look at all locks: the kernel's list is read once, however many files are asked for.
+#[derive(Debug)]
+pub struct Snapshot {
+    root: PathBuf,
+    proc: Proc,
+    entries: Vec<Entry>,
+    /// The locks behind all processes' descriptors; read only if a lock's owner can't be told otherwise.
+    handles: OnceLock<Vec<Handle>>,
+}
+
+impl Snapshot {
+    /// Looks at this host's locks. Without lock files there is nothing to take it for.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/locks`.
+    pub fn take() -> io::Result<Self> {
+        Self::with_root(Path::new("/"), Path::new("/proc"))
+    }
+
+    /// The same with lock files below `root`, and the proc file system at `proc`.
+    ///
+    /// # Errors
+    /// Those of reading `locks` in it.
+    pub fn with_root(root: &Path, proc: &Path) -> io::Result<Self> {
+        let proc = Proc::new(proc);
+        Ok(Self {
+            root: root.to_owned(),
+            entries: proc.locks()?,
+            proc,
+            handles: OnceLock::new(),
+        })
+    }
+
+    /// Who holds a lock file. A file that doesn't exist is held by nobody.
+    pub fn holders(&self, lock: &LockFile) -> Probe {
+        let found = rooted::resolve(&self.root, &lock.path)
+            .and_then(|path| fs::metadata(&path).map(|metadata| (path, metadata)));
+        let (path, metadata) = match found {
+            Ok(found) => found,
+            Err(error) if is_missing(&error) => return Probe::default(),
+            Err(error) => return Probe::remark(unseen(&lock.path, &error)),
+        };
+        match lock.kind {
+            LockKind::Posix | LockKind::Ofd | LockKind::Flock => self.locked(lock, &metadata),
+            LockKind::Pidfile => self.named(lock, &path, &metadata),
+            LockKind::Toml => self.named_and_locked(lock, &path, &metadata),
+        }
+    }
+
+    fn handles(&self) -> &[Handle] {
+        self.handles.get_or_init(|| self.proc.all_handles())
+    }
+
+    /// dnf5 holds a lock of fcntl(2) for as long as its file counts, and the kernel knows better than the file
+    /// who that is: the file is still empty just after it was locked, and its pid is that of a container.
+    fn named_and_locked(&self, lock: &LockFile, path: &Path, metadata: &Metadata) -> Probe {
+        let locked = self.locked(lock, metadata);
+        let named = self.named(lock, path, metadata);
+        if locked.holders.is_empty() {
+            let mut probe = named;
+            locked.remarks.into_iter().for_each(|r| probe.say(r));
+            return probe;
+        }
+        let mut probe = locked;
+        named.remarks.into_iter().for_each(|r| probe.say(r));
+        for other in named.holders {
+            if !probe.holders.iter().any(|holder| holder.pid == other.pid) {
+                probe.say(format!(
+                    "{} names pid {} ({}), but another process has locked it",
+                    lock.path.display(),
+                    other.pid,
+                    other.comm
+                ));
+            }
+        }
+        probe
+    }
+}
+
+fn holder(process: Process, lock: &LockFile, kind: LockKind) -> Holder {
+    Holder {
+        pid: process.pid,
+        start_time: process.start_time,
+        comm: process.comm,
+        write: true,
+        lock: lock.path.clone(),
+        kind,
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn unseen(path: &Path, error: &io::Error) -> String {
+    format!("{} can't be looked at: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! What `/proc` tells about processes and the locks behind their file descriptors. A process that vanishes
+//! while it is looked at is no error: it is gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::table::{self, Entry};
+
+/// A comm of this many bytes may have been cut (`TASK_COMM_LEN` of the kernel, less its end mark).
+pub const COMM_MAX: usize = 15;
+
+/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// A living process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
+    /// Its name, cut by the kernel at 15 bytes.
+    pub comm: String,
+    /// A thread of the kernel: it takes no locks, and writes no lock files.
+    pub is_kernel: bool,
+}
+
+/// Reads `/proc/PID/stat` (proc_pid_stat(5)); `None` for zombies, which hold nothing any more, and for what isn't one.
+pub fn parse_stat(text: &str) -> Option<Process> {
+    // The name may contain anything, blanks and brackets too.
+    let (head, tail) = text.rsplit_once(')')?;
+    let (pid, comm) = head.split_once(" (")?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    // `tail` begins with the third field.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    if matches!(*fields.first()?, "Z" | "X" | "x") {
+        return None;
+    }
+    Some(Process {
+        pid: pid.trim().parse().ok().filter(|pid| *pid > 0)?,
+        start_time: number(22)?,
+        comm: comm.to_owned(),
+        is_kernel: number(9)? & KERNEL_THREAD != 0,
+    })
+}
+
+/// A lock behind a file descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle {
+    /// Whose descriptor.
+    pub pid: i32,
+    /// Its number.
+    pub fd: u32,
+    /// The lock.
+    pub lock: Entry,
+}
+
+/// A mounted proc file system.
+#[derive(Debug, Clone)]
+pub struct Proc {
+    directory: PathBuf,
+}
+
+impl Proc {
+    /// The one at `directory`.
+    pub fn new(directory: &Path) -> Self {
+        let directory = directory.to_owned();
+        Self { directory }
+    }
+
+    /// The kernel's list of locks.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn locks(&self) -> io::Result<Vec<Entry>> {
+        Ok(table::entries(&fs::read_to_string(
+            self.directory.join("locks"),
+        )?))
+    }
+
+    /// A process, unless it is gone or a zombie.
+    pub fn process(&self, pid: i32) -> Option<Process> {
+        let stat = fs::read(self.of(pid, "stat")).ok()?;
+        parse_stat(&String::from_utf8_lossy(&stat)).filter(|process| process.pid == pid)
+    }
+
+    /// Whether the number is a thread's within another process: such threads have a directory too.
+    pub fn is_thread(&self, pid: i32) -> bool {
+        let status = fs::read(self.of(pid, "status")).unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        group.is_some_and(|group| group.trim() != pid.to_string())
+    }
+
+    /// The names that a process goes by: its comm, and if that was cut, the whole of it from the command line,
+    /// where it is (a script's name is its interpreter's first or second argument).
+    pub fn names(&self, process: &Process) -> BTreeSet<String> {
+        let mut names = BTreeSet::from([process.comm.clone()]);
+        if process.comm.len() >= COMM_MAX {
+            let line = fs::read(self.of(process.pid, "cmdline")).unwrap_or_default();
+            let words = line.split(|byte| *byte == 0).take(3);
+            let base = |word| {
+                String::from_utf8_lossy(word)
+                    .rsplit('/')
+                    .next()
+                    .map(str::to_owned)
+            };
+            names.extend(
+                words
+                    .filter_map(base)
+                    .filter(|name| name.starts_with(&process.comm)),
+            );
+        }
+        names
+    }
+
+    /// The locks behind one process's descriptors.
+    ///
+    /// # Errors
+    /// If its descriptors may not be looked at. A process that is gone has none.
+    pub fn handles(&self, pid: i32) -> io::Result<Vec<Handle>> {
+        let mut handles = Vec::new();
+        let entries = match fs::read_dir(self.of(pid, "fdinfo")) {
+            Err(error) if is_gone(&error) => return Ok(handles),
+            entries => entries?,
+        };
+        for entry in entries.flatten() {
+            let Some(fd) = number(&entry.file_name()) else {
+                continue;
+            };
+            match fs::read_to_string(entry.path()) {
+                Ok(text) => {
+                    let locks = table::entries_of_descriptor(&text);
+                    handles.extend(locks.into_iter().map(|lock| Handle { pid, fd, lock }));
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(handles)
+    }
+
+    /// The locks behind all descriptors of all processes that may be looked at.
+    pub fn all_handles(&self) -> Vec<Handle> {
+        let pids = self.pids();
+        let handles = pids.into_iter().map(|pid| self.handles(pid));
+        handles.flat_map(Result::unwrap_or_default).collect()
+    }
+
+    /// What a descriptor leads to, also where the file has no name any more.
+    pub fn descriptor(&self, pid: i32, fd: u32) -> PathBuf {
+        self.of(pid, "fd").join(fd.to_string())
+    }
+
+    /// When the host was booted, in seconds since 1970 (`btime` of proc_stat(5)).
+    pub fn boot_time(&self) -> Option<u64> {
+        let stat = fs::read_to_string(self.directory.join("stat")).ok()?;
+        let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
+        line?.trim().parse().ok()
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return Vec::new();
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| number(&name)).collect()
+    }
+
+    fn of(&self, pid: i32, file: &str) -> PathBuf {
+        self.directory.join(pid.to_string()).join(file)
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &std::ffi::OsStr) -> Option<T> {
+    name.to_str()?.parse().ok()
+}
+
+/// The process or its descriptor went away under our eyes.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stat(comm: &str, state: char, flags: u64, start: u64) -> String {
+        format!(
+            "42 ({comm}) {state} 1 2 3 4 5 {flags} 7 8 9 10 11 12 13 14 15 16 17 18 {start} 20 21\n"
+        )
+    }
+
+    #[test]
+    fn a_name_can_not_forge_other_fields() {
+        let process = parse_stat(&stat("a) Z (b", 'S', 0, 99)).unwrap();
+        assert_eq!((process.comm.as_str(), process.start_time), ("a) Z (b", 99));
+    }
+
+    #[test]
+    fn zombies_are_not_alive_and_kernel_threads_are_known() {
+        assert_eq!(parse_stat(&stat("x", 'Z', 0, 99)), None);
+        assert!(
+            parse_stat(&stat("kworker/0:1", 'I', 0x0420_8060, 9))
+                .unwrap()
+                .is_kernel
+        );
+        assert!(
+            !parse_stat(&stat("x", 'S', 0x0040_0000, 9))
+                .unwrap()
+                .is_kernel
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn anything_may_be_read(text in ".*", near in "[0-9]{0,3} \\([a-z() ]*\\)[ 0-9SZ]*") {
+            let _ = (parse_stat(&text), parse_stat(&near));
+        }
+
+        #[test]
+        fn every_name_survives(comm in "[^\0\n]{0,15}", start: u64) {
+            let process = parse_stat(&stat(&comm, 'R', 0, start)).unwrap();
+            prop_assert_eq!((process.comm, process.start_time), (comm, start));
+        }
+    }
+}

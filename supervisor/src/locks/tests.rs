@@ -1,0 +1,1 @@
+//! Probes against a proc file system of our own making.
