@@ -8,7 +8,8 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use interlock_generator::policy::settings::{LockFile, LockKind};
+use interlock_generator::policy::settings::LockFile;
+use interlock_generator::policy::settings::LockKind::{self, Ofd, Pidfile, Posix, Toml};
 use interlock_supervisor::locks::{Probe, Snapshot};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
@@ -16,6 +17,9 @@ use tempfile::TempDir;
 
 const HOW: &str = "INTERLOCK_TEST_HOLD";
 const FILE: &str = "INTERLOCK_TEST_FILE";
+
+/// How often a rival takes its lock.
+const TIMES: usize = 10_000;
 
 fn range(kind: libc::c_int, start: i64, length: i64) -> libc::flock {
     libc::flock {
@@ -71,6 +75,11 @@ fn holder() {
             // Neither the lock's guard nor anything else is to be undone.
             std::process::exit(0);
         }
+        how if how.starts_with("rival-") => {
+            say("rival");
+            (0..TIMES).for_each(|_| take_at_once(how, &path));
+            return;
+        }
         "pidfile" => fs::write(&path, format!("{}\n", std::process::id())).unwrap(),
         other => panic!("{other}"),
     }
@@ -81,6 +90,17 @@ fn holder() {
 
 fn set(fd: RawFd, what: FcntlArg<'_>) {
     fcntl(fd, what).unwrap();
+}
+
+/// Takes a lock as programs do that give up if they can't have it, and lets go.
+fn take_at_once(how: &str, path: &Path) {
+    let file = open(path, 0);
+    let whole = range(libc::F_WRLCK, 0, 0);
+    match how {
+        "rival-posix" => set(file.as_raw_fd(), FcntlArg::F_SETLK(&whole)),
+        "rival-ofd" => set(file.as_raw_fd(), FcntlArg::F_OFD_SETLK(&whole)),
+        _ => drop(Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap()),
+    }
 }
 
 fn say(line: &str) {
@@ -167,10 +187,10 @@ fn place() -> (TempDir, PathBuf) {
 #[test]
 fn whoever_locks_a_file_is_found_until_it_lets_go() {
     for (how, kind) in [
-        ("posix", LockKind::Posix),
-        ("ofd", LockKind::Ofd),
+        ("posix", Posix),
+        ("ofd", Ofd),
         ("flock", LockKind::Flock),
-        ("pidfile", LockKind::Pidfile),
+        ("pidfile", Pidfile),
     ] {
         let (_directory, path) = place();
         assert_eq!(probe(&path, kind), Probe::default(), "no such file");
@@ -192,25 +212,22 @@ fn a_link_leads_to_the_lock() {
     let link = directory.path().join("link");
     symlink("lock", &link).unwrap();
     let (_held, pid) = Held::new("posix", &path);
-    assert_eq!(pids(&probe(&link, LockKind::Posix)), [pid]);
+    assert_eq!(pids(&probe(&link, Posix)), [pid]);
 }
 
 #[test]
 fn a_lock_of_the_other_kind_counts_only_where_it_keeps_others_out() {
     let (_directory, path) = place();
     let (_held, pid) = Held::new("ofd", &path);
-    let seen = probe(&path, LockKind::Posix);
+    let seen = probe(&path, Posix);
     assert_eq!(pids(&seen), [pid]);
-    assert_eq!(seen.holders[0].kind, LockKind::Ofd);
+    assert_eq!(seen.holders[0].kind, Ofd);
     assert!(pids(&probe(&path, LockKind::Flock)).is_empty());
 }
 
 #[test]
 fn a_read_lock_is_remarked_but_does_not_count() {
-    for (how, kind) in [
-        ("posix-read", LockKind::Posix),
-        ("flock-read", LockKind::Flock),
-    ] {
+    for (how, kind) in [("posix-read", Posix), ("flock-read", LockKind::Flock)] {
         let (_directory, path) = place();
         let (_held, pid) = Held::new(how, &path);
         let seen = probe(&path, kind);
@@ -234,7 +251,7 @@ fn whoever_waits_for_a_lock_does_not_hold_it() {
     while !listed() {
         std::thread::yield_now();
     }
-    assert_eq!(pids(&probe(&path, LockKind::Posix)), [pid]);
+    assert_eq!(pids(&probe(&path, Posix)), [pid]);
 }
 
 #[test]
@@ -245,4 +262,33 @@ fn an_inherited_lock_is_its_heirs() {
     let seen = probe(&path, LockKind::Flock);
     assert_eq!(pids(&seen), [heir], "{seen:?}");
     assert_eq!(seen.holders[0].comm, "cat");
+}
+
+#[test]
+fn a_rival_that_does_not_wait_never_fails_because_of_a_probe() {
+    for how in ["rival-posix", "rival-ofd", "rival-flock"] {
+        let (_directory, path) = place();
+        // What a probe of a pid file has to read.
+        fs::write(&path, "1\n").unwrap();
+        let (mut looks, mut seen) = (0, 0);
+        // It may be that no look came while it was locked; that would prove nothing.
+        while seen == 0 {
+            let (mut rival, _) = Held::new(how, &path);
+            let ended = loop {
+                let snapshot = Snapshot::take().unwrap();
+                for kind in [Posix, Ofd, LockKind::Flock, Pidfile, Toml] {
+                    let probe = snapshot.holders(&lock(&path, kind));
+                    looks += 1;
+                    seen += probe.holders.iter().filter(|h| h.kind != Pidfile).count();
+                }
+                if let Some(status) = rival.child.try_wait().unwrap() {
+                    break status;
+                }
+            };
+            assert!(ended.success(), "{how} failed");
+        }
+        println!(
+            "{how}: {TIMES} times and more, {looks} looks, {seen} of them while it was locked"
+        );
+    }
 }

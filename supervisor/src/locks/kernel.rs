@@ -25,33 +25,42 @@ impl Snapshot {
     /// Who holds a file by a lock of the kernel's that would keep out others of its kind.
     pub(super) fn locked(&self, lock: &LockFile, file: &Metadata) -> Probe {
         let mut probe = Probe::default();
-        let path = lock.path.display();
-        for entry in self.entries.iter().filter(|entry| {
+        let concerns = |entry: &&Entry| {
             entry.inode == file.ino() && !entry.waits && conflicts(lock.kind, entry.class)
-        }) {
-            let owners = match self.owners(entry, file) {
-                Owners::None => continue,
-                Owners::Are(processes) => processes,
-                Owners::Unknown if entry.write => {
-                    probe.say(format!("{path} is locked by a process that can't be named"));
-                    probe.add(unknown(lock, entry));
-                    continue;
-                }
-                Owners::Unknown => Vec::new(),
-            };
-            for process in owners {
-                if entry.write {
-                    probe.add(holder(process, lock, kind_of(entry.class)));
-                } else {
-                    // SQLite and Berkeley DB keep such locks for as long as a database is open.
-                    probe.say(format!(
-                        "pid {} ({}) has only a read lock on {path}",
-                        process.pid, process.comm
-                    ));
-                }
+        };
+        for entry in self.entries.iter().filter(concerns) {
+            self.judge(lock, entry, self.owners(entry, file), &mut probe);
+        }
+        // Seen from inside a container, a flock whose taker is dead isn't in the list.
+        if lock.kind == LockKind::Flock && probe.holders.is_empty() && !self.proc.is_whole_host() {
+            for handle in self.handles().iter().filter(|h| concerns(&&h.lock)) {
+                let owners = self.through(std::slice::from_ref(handle), &handle.lock, file);
+                self.judge(lock, &handle.lock, Owners::Are(owners), &mut probe);
             }
         }
         probe
+    }
+
+    fn judge(&self, lock: &LockFile, entry: &Entry, owners: Owners, probe: &mut Probe) {
+        let path = lock.path.display();
+        match owners {
+            Owners::Are(processes) if entry.write => {
+                for process in processes {
+                    probe.add(holder(process, lock, kind_of(entry.class)));
+                }
+            }
+            // SQLite and Berkeley DB keep such locks for as long as a database is open.
+            Owners::Are(processes) => {
+                for Process { pid, comm, .. } in processes {
+                    probe.say(format!("pid {pid} ({comm}) has only a read lock on {path}"));
+                }
+            }
+            Owners::Unknown if entry.write => {
+                probe.say(format!("{path} is locked by a process that can't be named"));
+                probe.add(unknown(lock, entry));
+            }
+            Owners::Unknown | Owners::None => {}
+        }
     }
 
     fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
@@ -73,7 +82,8 @@ impl Snapshot {
             Ok(handles) => self.through(handles, entry, file),
             Err(_) => Vec::new(),
         };
-        if owners.is_empty() && entry.pid >= -1 {
+        let looked = entry.class == Class::Posix && taker.is_some() && of_taker.is_ok();
+        if owners.is_empty() && entry.pid >= -1 && !looked {
             owners = self.through(self.handles(), entry, file);
         }
         match (owners.is_empty(), certain) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::table::{self, Entry};
@@ -72,12 +72,29 @@ impl Proc {
 
     /// The kernel's list of locks.
     ///
+    /// The kernel hands it out in pages, and counts lines between them: when a lock before the end of a page goes,
+    /// the first of the next page is left out. So what takes more than a page is read twice.
+    ///
     /// # Errors
     /// Those of reading it.
     pub fn locks(&self) -> io::Result<Vec<Entry>> {
-        Ok(table::entries(&fs::read_to_string(
-            self.directory.join("locks"),
-        )?))
+        let read = || read_in_pages(&self.directory.join("locks"));
+        let (text, pages) = read()?;
+        let mut entries = table::entries(&text);
+        if pages > 1 {
+            entries.extend(table::entries(&read()?.0));
+            entries.sort_unstable();
+            entries.dedup();
+        }
+        Ok(entries)
+    }
+
+    /// Whether this is the host's own pid namespace. In others the kernel leaves out locks whose taker is dead or
+    /// outside.
+    pub fn is_whole_host(&self) -> bool {
+        // PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h.
+        fs::read_link(self.directory.join("self/ns/pid"))
+            .map_or(true, |link| link == Path::new("pid:[4026531836]"))
     }
 
     /// A process, unless it is gone or a zombie.
@@ -171,6 +188,21 @@ impl Proc {
 
     fn of(&self, pid: i32, file: &str) -> PathBuf {
         self.directory.join(pid.to_string()).join(file)
+    }
+}
+
+/// A file's text, and how many reads it took.
+fn read_in_pages(path: &Path) -> io::Result<(String, usize)> {
+    let mut file = fs::File::open(path)?;
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut pages = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((String::from_utf8_lossy(&bytes).into_owned(), pages)),
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+        pages += 1;
     }
 }
 

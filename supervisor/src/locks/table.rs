@@ -13,7 +13,7 @@ pub enum Class {
 }
 
 /// One lock of the kernel's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Which call took it.
     pub class: Class,

@@ -1,1 +1,0 @@
-//! Probes against a proc file system of our own making.
