@@ -79,6 +79,8 @@ pub struct Snapshot {
     entries: Vec<Entry>,
     /// The locks behind all processes' descriptors; read only if a lock's owner can't be told otherwise.
     handles: OnceLock<Vec<Handle>>,
+    /// When the host was booted: `/proc/stat` is long on hosts of many processors.
+    booted: OnceLock<Option<u64>>,
 }
 
 impl Snapshot {
@@ -101,6 +103,7 @@ impl Snapshot {
             entries: proc.locks()?,
             proc,
             handles: OnceLock::new(),
+            booted: OnceLock::new(),
         })
     }
 
