@@ -19,6 +19,15 @@ pub const GATE_SOCKET: &str = "/run/interlock/gate.sock";
 /// Holds one empty file per lease, named after the task's unit; see `AssertPathExists=` in each task's drop-in.
 pub const LEASE_DIR: &str = "/run/interlock/lease";
 
+/// Holds one file per task that interlockd has frozen, named after its unit, with its control group's path in it.
+pub const FROZEN_DIR: &str = "/run/interlock/frozen";
+
+/// Holds one environment file per task that is started again after a checkpoint, named after its unit.
+pub const ENVIRONMENT_DIR: &str = "/run/interlock/environment";
+
+/// Holds one FIFO per deployment that lives as long as its caller.
+pub const HOLDER_DIR: &str = "/run/interlock/deploy";
+
 /// What a blocked task's `AssertPathExists=` names. It never exists, and reads as the reason.
 pub const BLOCKED_ASSERT: &str = "/run/interlock/blocked/policy-has-errors-see-interlockctl-verify";
 
@@ -60,6 +69,16 @@ pub fn window_timer(window: &str) -> String {
 /// The oneshot that stops, in one transaction, those tasks of a group that a deployment stops.
 pub fn stop_group(group: &str) -> String {
     format!("interlock-stop-{group}.service")
+}
+
+/// The marker of a frozen unit.
+pub fn frozen_file(unit: &str) -> String {
+    format!("{FROZEN_DIR}/{unit}")
+}
+
+/// The environment file of a unit that is started again after a checkpoint.
+pub fn environment_file(unit: &str) -> String {
+    format!("{ENVIRONMENT_DIR}/{unit}")
 }
 
 /// The template of an instance: `foo@.service` for `foo@bar.service`; `None` for anything else.

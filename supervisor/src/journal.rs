@@ -23,6 +23,16 @@ pub mod message {
     pub const POLICY_READ: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a07";
     /// A task was stopped because one that preempts it waits. Fields: TASK, UNIT.
     pub const PREEMPTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a09";
+    /// A deployment's state has changed. Fields: DEPLOYMENT, GROUP, STATE.
+    pub const DEPLOYMENT: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0a";
+    /// A deployment has come a step further with a task. Fields: DEPLOYMENT, TASK, UNIT, STATE.
+    pub const STEP: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0b";
+    /// A task goes on with code from before a deployment. Fields: DEPLOYMENT, UNIT.
+    pub const STALE: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0c";
+    /// A task is protected from deployments for a while. Fields: DEPLOYMENT, TASK, UNIT.
+    pub const PROTECTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0d";
+    /// A task was frozen that no deployment wanted so. Fields: UNIT.
+    pub const THAWED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0e";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

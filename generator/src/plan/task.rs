@@ -3,7 +3,7 @@
 use super::Plan;
 use super::order::Order;
 use crate::names;
-use crate::policy::settings::{Origin, Task};
+use crate::policy::settings::{DeployAction, Origin, Task};
 use crate::unitfile::{Section, UnitFile};
 
 /// Adds the drop-ins of a task.
@@ -51,6 +51,11 @@ fn service_section(file: &mut UnitFile, task: &Task) {
         file.section(Section::Service)
             .environment("INTERLOCK_TASK", &task.name)
             .environment("INTERLOCK_HOLDS", &holds);
+    }
+    if task.on_deploy.action == DeployAction::Checkpoint {
+        // What the run is told that is started again after a checkpoint; absent otherwise.
+        file.section(Section::Service)
+            .literal("EnvironmentFile", "-/run/interlock/environment/%n");
     }
     if task.uninterruptible {
         // A stop that only waits for the task to end: SIGCONT changes nothing for a running process.

@@ -253,10 +253,11 @@ pub struct OnDeploy {
 }
 
 /// How a deployment brings a running task to rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployAction {
     /// Let it finish.
+    #[default]
     Wait,
     /// Stop its processes where they are.
     Freeze,
@@ -270,6 +271,21 @@ pub enum DeployAction {
     Protect,
     /// Leave it alone.
     Ignore,
+}
+
+impl DeployAction {
+    /// As in the policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Freeze => "freeze",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Checkpoint => "checkpoint",
+            Self::Protect => "protect",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// Whether and how a failed run is tried again.

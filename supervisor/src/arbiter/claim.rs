@@ -8,6 +8,8 @@ pub type Uses = BTreeMap<String, u32>;
 /// What a task asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Claim {
+    /// The task's name in the policy: admission is closed and opened by task.
+    pub task: String,
     /// Shares that it needs of each resource, all at once.
     pub uses: Uses,
     /// Higher is served first.

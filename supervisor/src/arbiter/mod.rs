@@ -14,7 +14,7 @@ mod ledger;
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use claim::{Claim, Refusal, Standing, Uses};
 use ledger::Ledger;
@@ -84,6 +84,13 @@ pub enum Event {
         capacities: BTreeMap<String, u32>,
         /// The claims, by unit, of all that holds or waits and is still under policy.
         claims: BTreeMap<String, Claim>,
+    },
+    /// Deployments hold the starts of exactly these tasks from now on, and of no others any more.
+    Admission {
+        /// Names of tasks.
+        closed: BTreeSet<String>,
+        /// Now, microseconds of `CLOCK_MONOTONIC`.
+        now: u64,
     },
     /// Time has passed: the deadlines are due. Microseconds of `CLOCK_MONOTONIC`.
     Tick {
@@ -159,6 +166,8 @@ pub struct Waiter {
     pub since: u64,
     /// What stood before it when last looked at.
     pub standing: Standing,
+    /// Since when a deployment holds it, microseconds of `CLOCK_MONOTONIC`.
+    pub held: Option<u64>,
     seq: u64,
     looking: bool,
 }
@@ -167,6 +176,19 @@ impl Waiter {
     fn rank(&self) -> (i64, u64, u64) {
         (-i64::from(self.claim.priority), self.since, self.seq)
     }
+
+    /// When it is given up. A deployment's time isn't counted against its patience; its window's end stays.
+    fn deadline(&self) -> Option<u64> {
+        let is_patience = self.claim.at_deadline == Refusal::WaitedTooLong;
+        self.claim
+            .deadline
+            .filter(|_| self.held.is_none() || !is_patience)
+    }
+
+    /// Whether younger ones may not have what it needs.
+    fn reserves(&self) -> bool {
+        self.held.is_none() && (self.standing.reserves() || self.looking)
+    }
 }
 
 /// The state. See the module's documentation.
@@ -174,6 +196,8 @@ impl Waiter {
 pub struct Arbiter {
     capacities: BTreeMap<String, u32>,
     leases: BTreeMap<String, Lease>,
+    /// Tasks whose starts deployments hold.
+    closed: BTreeSet<String>,
     /// Always sorted by [`Waiter::rank`].
     queue: Vec<Waiter>,
     next_seq: u64,
@@ -200,11 +224,13 @@ impl Arbiter {
                 standing,
                 now,
             } => {
+                let held = self.closed.contains(&claim.task).then_some(now);
                 let waiter = Waiter {
                     unit,
                     claim,
                     since,
                     standing,
+                    held,
                     seq: self.next_seq,
                     looking: false,
                 };
@@ -253,6 +279,13 @@ impl Arbiter {
                 self.new_policy(capacities, &claims);
                 self.settle(None, &mut actions);
             }
+            Event::Admission { closed, now } => {
+                self.closed = closed;
+                self.admit(now);
+                self.settle(None, &mut actions);
+                // One that was granted just before may wait for one that is held now.
+                self.look_behind_leases(&mut actions);
+            }
             Event::Tick { now } => self.give_up_overdue(now, &mut actions),
             Event::Sweep => self.sweep(&mut actions),
         }
@@ -276,7 +309,7 @@ impl Arbiter {
 
     /// When the next waiter's patience ends: the time for the next [`Event::Tick`], microseconds of `CLOCK_MONOTONIC`.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.queue.iter().filter_map(|w| w.claim.deadline).min()
+        self.queue.iter().filter_map(Waiter::deadline).min()
     }
 
     fn request(&mut self, mut waiter: Waiter, now: u64, actions: &mut Vec<Action>) {
@@ -296,17 +329,14 @@ impl Arbiter {
             }
             // The gate starts anew while what an earlier run left behind still holds the resources: they
             // are this task's already. Waiting for itself would never end.
-            Some(_) => {
+            // A deployment holds it all the same.
+            Some(_) if waiter.held.is_none() => {
                 actions.push(Action::Grant { unit });
                 return;
             }
-            None => {}
+            Some(_) | None => {}
         }
-        if waiter
-            .claim
-            .deadline
-            .is_some_and(|deadline| deadline <= now)
-        {
+        if waiter.deadline().is_some_and(|deadline| deadline <= now) {
             let why = waiter.claim.at_deadline;
             actions.push(Action::Refuse { unit, why });
             self.settle(None, actions);
@@ -336,9 +366,10 @@ impl Arbiter {
         if !Ledger::of(&self.capacities, &self.leases).fits(&uses) {
             return;
         }
-        let reserving = self.queue.iter_mut().find(|w| {
-            w.rank() < rank && w.standing.reserves() && claim::overlap(&w.claim.uses, &uses)
-        });
+        let reserving = self
+            .queue
+            .iter_mut()
+            .find(|w| w.rank() < rank && w.reserves() && claim::overlap(&w.claim.uses, &uses));
         if let Some(older) = reserving.filter(|w| !w.looking) {
             older.looking = true;
             actions.push(Action::Look {
@@ -354,10 +385,11 @@ impl Arbiter {
         let mut refused = Vec::new();
         for waiter in &mut self.queue {
             let is_fresh = fresh == Some(waiter.unit.as_str());
-            if matches!(waiter.standing, Standing::Behind(_)) {
+            if waiter.held.is_some() || matches!(waiter.standing, Standing::Behind(_)) {
                 continue;
             }
-            let fits = ledger.fits(&waiter.claim.uses);
+            let is_own = self.leases.contains_key(&waiter.unit);
+            let fits = is_own || ledger.fits(&waiter.claim.uses);
             if fits && is_fresh && waiter.standing != Standing::Unknown {
                 ledger.take(&waiter.claim.uses);
                 granted.push(waiter.unit.clone());
@@ -371,7 +403,7 @@ impl Arbiter {
                     });
                 }
                 // While it is being looked at, nobody may slip in before it.
-                if waiter.standing.reserves() || waiter.looking {
+                if waiter.reserves() {
                     ledger.take(&waiter.claim.uses);
                 }
             }
@@ -413,7 +445,8 @@ impl Arbiter {
         }
         let uses = lease.uses.clone();
         let waits_for_it = self.queue.iter().any(|w| {
-            behind.contains(&w.unit) && w.unit != unit && claim::overlap(&w.claim.uses, &uses)
+            let is_stuck = w.held.is_some() || claim::overlap(&w.claim.uses, &uses);
+            behind.contains(&w.unit) && w.unit != unit && is_stuck
         });
         if waits_for_it && lease.revoked.is_none() {
             lease.revoked = Some(lease.asked);
@@ -454,11 +487,31 @@ impl Arbiter {
         self.queue.sort_by_key(Waiter::rank);
     }
 
+    /// Holds and lets go by what is closed now.
+    fn admit(&mut self, now: u64) {
+        for waiter in &mut self.queue {
+            let is_closed = self.closed.contains(&waiter.claim.task);
+            match waiter.held {
+                None if is_closed => waiter.held = Some(now),
+                Some(since) if !is_closed => {
+                    waiter.held = None;
+                    // What stood before it may have changed meanwhile.
+                    waiter.standing = Standing::Unknown;
+                    if waiter.claim.at_deadline == Refusal::WaitedTooLong {
+                        let held = now.saturating_sub(since);
+                        waiter.claim.deadline = waiter.claim.deadline.map(|at| at + held);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn give_up_overdue(&mut self, now: u64, actions: &mut Vec<Action>) {
         let overdue: Vec<String> = self
             .queue
             .iter()
-            .filter(|w| w.claim.deadline.is_some_and(|deadline| deadline <= now))
+            .filter(|w| w.deadline().is_some_and(|deadline| deadline <= now))
             .map(|w| w.unit.clone())
             .collect();
         if overdue.is_empty() {
@@ -483,6 +536,10 @@ impl Arbiter {
                 unit: waiter.unit.clone(),
             });
         }
+        self.look_behind_leases(actions);
+    }
+
+    fn look_behind_leases(&self, actions: &mut Vec<Action>) {
         for (unit, lease) in &self.leases {
             if lease.may_wait_for_others() {
                 actions.push(Action::LookBehindLease { unit: unit.clone() });

@@ -31,6 +31,8 @@ pub enum Hurdle {
     },
     /// Jobs of these units come first.
     Jobs(Vec<String>),
+    /// A deployment holds it.
+    Deployment,
 }
 
 impl Arbiter {
@@ -42,6 +44,7 @@ impl Arbiter {
         let ahead: Vec<&Waiter> = self.queue[..at].iter().filter(rivals).collect();
         let behind = self.queue[at + 1..].iter().filter(rivals).count();
         let hurdles = match &waiter.standing {
+            _ if waiter.held.is_some() => vec![Hurdle::Deployment],
             Standing::Behind(units) => vec![Hurdle::Jobs(units.clone())],
             _ => self.resource_hurdles(waiter, &ahead),
         };
@@ -65,7 +68,7 @@ impl Arbiter {
                 .collect();
             let ahead: Vec<(&String, u32)> = ahead
                 .iter()
-                .filter(|w| w.standing.reserves())
+                .filter(|w| w.reserves())
                 .filter_map(|w| Some((&w.unit, *w.claim.uses.get(name)?)))
                 .collect();
             let taken: u64 = holders

@@ -6,7 +6,10 @@ use zbus::message::{Flags, Header};
 use zbus::{Connection, fdo};
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
-/// Changes to what interlock does: reload.
+/// Deployments: begin one, end one's own.
+pub const DEPLOY: &str = "org.interlock.Interlock1.deploy";
+
+/// Changes to what interlock does: reload, end others' deployments.
 pub const MANAGE: &str = "org.interlock.Interlock1.manage";
 
 /// Whether the caller may do `action`.

@@ -1,15 +1,21 @@
 //! `org.interlock.Interlock1.Manager`; its reference is packaging/dbus/org.interlock.Interlock1.Manager.xml.
 
+use std::collections::HashMap;
+
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
-use zbus::OwnedObjectPath;
 use zbus::message::Header;
 use zbus::object_server::{ObjectServer, SignalEmitter};
 use zbus::{Connection, fdo, interface};
+use zbus::{ObjectPath, OwnedFd, OwnedObjectPath, OwnedVariant};
 
+use super::caller::{self, Options};
+use super::deployment::{Deployment, fdo_error};
 use super::task::Task;
-use super::{authority, task_path};
-use crate::daemon::engine::{PolicyView, TaskView};
+use super::{authority, deployment_path, task_path};
+use crate::daemon::engine::{
+    BeginError, BeginRequest, DeploymentView, DeskError, PolicyView, TaskView,
+};
 use crate::daemon::{Input, Query};
 
 /// Errors of our own.
@@ -21,6 +27,18 @@ pub enum Error {
     ZBus(zbus::Error),
     /// Neither a task of the policy nor a unit of one.
     NoSuchTask(String),
+    /// The policy has no such group.
+    NoSuchGroup(String),
+    /// No deployment of that name is remembered.
+    NoSuchDeployment(String),
+    /// The caller would wait for itself.
+    WouldDeadlock(String),
+    /// The group could not be brought to rest.
+    Busy(String),
+    /// The deployment ended before it was ready.
+    NotReady(String),
+    /// The deployment has no expiry.
+    HasHolder(String),
     /// interlockd is ending.
     Stopping(String),
 }
@@ -34,6 +52,18 @@ pub struct Manager {
 type TaskRow = (String, String, String, String, u64, OwnedObjectPath);
 /// position, task, unit, resources, reason, since
 type QueueRow = (u32, String, String, Vec<String>, String, u64);
+
+/// id, group, state, reason, owner, since, expires, path
+type DeploymentRow = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    u64,
+    u64,
+    OwnedObjectPath,
+);
 
 impl Manager {
     /// Answers come from the engine.
@@ -118,6 +148,87 @@ impl Manager {
         let policy = policy.map_err(|error| fdo::Error::Failed(error.to_string()))?;
         Ok((policy.state, policy.errors))
     }
+
+    #[zbus(out_args("deployment", "holder"))]
+    async fn begin_deployment(
+        &self,
+        group: String,
+        reason: String,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<(OwnedObjectPath, OwnedFd), Error> {
+        authority::check(connection, &header, authority::DEPLOY)
+            .await
+            .map_err(fdo_error)?;
+        let known = ["max-wait", "expires"];
+        let mut options = Options::new(options, &known).map_err(fdo_error)?;
+        let caller = caller::of(connection, &header).await.map_err(fdo_error)?;
+        let request = BeginRequest {
+            group,
+            reason,
+            owner: caller.owner,
+            pid: caller.pid,
+            max_wait: options.span("max-wait").map_err(fdo_error)?,
+            expires: options.span("expires").map_err(fdo_error)?,
+        };
+        let begun = self.ask(|to| Query::Begin(request, to)).await?;
+        let (id, holder) = begun.map_err(|error| match error {
+            BeginError::NoSuchGroup { .. } => Error::NoSuchGroup(error.to_string()),
+            BeginError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
+            BeginError::Failed(_) => fdo_error(fdo::Error::Failed(error.to_string())),
+        })?;
+        // Before the reply: the caller may ask it at once.
+        let path = OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus)?;
+        server
+            .at(&path, Deployment::new(id, self.inputs.clone()))
+            .await?;
+        Ok((path, OwnedFd::from(holder)))
+    }
+
+    async fn list_deployments(&self) -> Result<Vec<DeploymentRow>, Error> {
+        let views = self.ask(Query::Deployments).await?.into_iter();
+        let row = |it: DeploymentView| -> Result<DeploymentRow, Error> {
+            let path = OwnedObjectPath::try_from(deployment_path(&it.id)).map_err(Error::ZBus)?;
+            let DeploymentView {
+                id,
+                group,
+                state,
+                reason,
+                owner,
+                since,
+                expires,
+                ..
+            } = it;
+            Ok((id, group, state, reason, owner, since, expires, path))
+        };
+        views.map(row).collect()
+    }
+
+    async fn get_deployment(&self, id: String) -> Result<OwnedObjectPath, Error> {
+        let view = self.ask(|to| Query::Deployment(id.clone(), to)).await?;
+        match view {
+            Some(_) => OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus),
+            None => Err(Error::NoSuchDeployment(
+                DeskError::NoSuchDeployment(id).to_string(),
+            )),
+        }
+    }
+
+    #[zbus(signal)]
+    async fn deployment_new(
+        emitter: &SignalEmitter<'_>,
+        id: &str,
+        path: ObjectPath<'_>,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn deployment_removed(
+        emitter: &SignalEmitter<'_>,
+        id: &str,
+        path: ObjectPath<'_>,
+    ) -> zbus::Result<()>;
 
     #[zbus(property(emits_changed_signal = "const"))]
     async fn version(&self) -> String {

@@ -2,6 +2,8 @@
 //! was away.
 
 mod authority;
+mod caller;
+mod deployment;
 mod manager;
 mod task;
 
@@ -18,6 +20,7 @@ use zbus::object_server::InterfaceRef;
 use crate::daemon::{Input, Notice};
 use crate::pid1::signals::{self, Signal};
 use crate::pid1::{self, Pid1};
+use deployment::{Deployment, DeploymentSignals};
 use manager::{Manager, ManagerSignals};
 use task::Task;
 
@@ -36,19 +39,27 @@ pub fn task_path(unit: &str) -> String {
     format!("{ROOT}/task/{}", pid1::bus_label(unit))
 }
 
+/// The object of a deployment.
+pub fn deployment_path(id: &str) -> String {
+    format!("{ROOT}/deployment/{}", pid1::bus_label(id))
+}
+
 /// Connects to the system bus, serves, and connects again whenever the connection is lost.
 pub async fn keep_connected(
     inputs: UnboundedSender<Input>,
     mut notices: UnboundedReceiver<Notice>,
 ) {
     let mut pause = FIRST_PAUSE;
-    let mut units = BTreeSet::new();
+    let mut known = Known::default();
     loop {
         match Served::connect(&inputs).await {
             Ok(mut served) => {
                 pause = FIRST_PAUSE;
-                served.offer(&units).await;
-                served.serve(&mut notices, &mut units).await;
+                served.offer(&known.units).await;
+                for id in &known.deployments {
+                    served.offer_deployment(id).await;
+                }
+                served.serve(&mut notices, &mut known).await;
                 tracing::warn!("lost the connection to the system bus");
                 let _ = inputs.send(Input::Bus(None));
             }
@@ -60,6 +71,13 @@ pub async fn keep_connected(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// What has an object whenever there is a connection.
+#[derive(Default)]
+struct Known {
+    units: BTreeSet<String>,
+    deployments: BTreeSet<String>,
 }
 
 /// One connection, as long as it lasts.
@@ -99,11 +117,7 @@ impl Served {
     }
 
     /// Hands on the engine's notices until the connection is lost.
-    async fn serve(
-        &mut self,
-        notices: &mut UnboundedReceiver<Notice>,
-        units: &mut BTreeSet<String>,
-    ) {
+    async fn serve(&mut self, notices: &mut UnboundedReceiver<Notice>, known: &mut Known) {
         let mut changed: BTreeSet<String> = BTreeSet::new();
         let mut flush = Instant::now();
         let mut told: BTreeMap<String, Instant> = BTreeMap::new();
@@ -126,8 +140,8 @@ impl Served {
             };
             match notice {
                 Notice::Policy(now) => {
-                    *units = now.into_iter().collect();
-                    self.offer(units).await;
+                    known.units = now.into_iter().collect();
+                    self.offer(&known.units).await;
                     if let Ok(manager) = self.manager().await {
                         let context = manager.signal_emitter();
                         let manager = manager.get().await;
@@ -144,6 +158,29 @@ impl Served {
                         flush = now + COALESCE;
                     }
                 }
+                Notice::Deployment(id) => {
+                    let is_new = known.deployments.insert(id.clone());
+                    self.deployment_changed(&id, is_new).await;
+                }
+                Notice::DeploymentGone(id) => {
+                    known.deployments.remove(&id);
+                    self.deployment_gone(&id).await;
+                }
+                Notice::Step {
+                    id,
+                    unit,
+                    task,
+                    state,
+                    detail,
+                } => {
+                    let server = self.connection.object_server();
+                    let object = server
+                        .interface::<_, Deployment>(deployment_path(&id))
+                        .await;
+                    if let Ok(object) = object {
+                        let _ = object.step(&unit, &task, &state, &detail).await;
+                    }
+                }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_skipped(&task, &unit, &reason).await;
@@ -155,6 +192,41 @@ impl Served {
 
     async fn manager(&self) -> zbus::Result<InterfaceRef<Manager>> {
         self.connection.object_server().interface(ROOT).await
+    }
+
+    async fn offer_deployment(&self, id: &str) {
+        let server = self.connection.object_server();
+        let object = Deployment::new(id.to_owned(), self.inputs.clone());
+        if let Err(error) = server.at(deployment_path(id), object).await {
+            tracing::warn!(deployment = id, %error, "cannot offer a deployment on the bus");
+        }
+    }
+
+    async fn deployment_changed(&self, id: &str, is_new: bool) {
+        self.offer_deployment(id).await;
+        let path = deployment_path(id);
+        if is_new
+            && let Ok(manager) = self.manager().await
+            && let Ok(path) = zbus::ObjectPath::try_from(path.as_str())
+        {
+            let _ = manager.deployment_new(id, path).await;
+        }
+        let server = self.connection.object_server();
+        if let Ok(object) = server.interface::<_, Deployment>(path).await {
+            let emitter = object.signal_emitter();
+            let _ = object.get().await.emit_changed(emitter).await;
+        }
+    }
+
+    async fn deployment_gone(&self, id: &str) {
+        let path = deployment_path(id);
+        let server = self.connection.object_server();
+        let _ = server.remove::<Deployment, _>(path.as_str()).await;
+        if let Ok(manager) = self.manager().await
+            && let Ok(path) = zbus::ObjectPath::try_from(path.as_str())
+        {
+            let _ = manager.deployment_removed(id, path).await;
+        }
     }
 
     /// Objects for exactly these units.

@@ -110,6 +110,11 @@ impl Task {
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
+    async fn stale_since(&self) -> fdo::Result<String> {
+        Ok(self.view().await?.stale_since)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
     async fn runs(&self) -> fdo::Result<u64> {
         Ok(self.past().await?.runs)
     }

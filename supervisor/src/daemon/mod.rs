@@ -13,6 +13,7 @@ pub mod engine;
 mod listener;
 pub mod words;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bus;
 use crate::clock;
+use crate::deploy::Owner;
+use crate::freezer;
 use crate::history::{History, Past};
 use crate::pid1::Pid1;
 use crate::pid1::signals::Signal;
+use crate::store::Store;
 
 /// All that can happen to the engine.
 #[derive(Debug)]
@@ -52,6 +56,13 @@ pub enum Input {
     Signal(Signal),
     /// The system bus is there, or (`None`) gone.
     Bus(Option<Pid1>),
+    /// Nobody holds this deployment's FIFO open any more.
+    HolderGone {
+        /// The deployment.
+        id: String,
+        /// Which holder.
+        generation: u64,
+    },
     /// Somebody asks over D-Bus.
     Query(Query),
 }
@@ -73,6 +84,37 @@ pub enum Query {
     Reload(oneshot::Sender<engine::PolicyView>),
     /// What is known of the policy.
     Policy(oneshot::Sender<engine::PolicyView>),
+    /// Open a deployment.
+    Begin(
+        engine::BeginRequest,
+        oneshot::Sender<Result<(String, OwnedFd), engine::BeginError>>,
+    ),
+    /// All deployments that are remembered.
+    Deployments(oneshot::Sender<Vec<engine::DeploymentView>>),
+    /// One deployment.
+    Deployment(String, oneshot::Sender<Option<engine::DeploymentView>>),
+    /// End a deployment; by whom and why, unless it is its owner.
+    EndDeployment(
+        String,
+        Option<String>,
+        oneshot::Sender<Result<(), engine::DeskError>>,
+    ),
+    /// Let a deployment expire so long from now.
+    ExtendDeployment(
+        String,
+        Duration,
+        oneshot::Sender<Result<(), engine::DeskError>>,
+    ),
+    /// Become a deployment's owner, with a reason, and an expiry from now instead of a holder.
+    TakeOverDeployment(
+        String,
+        Owner,
+        String,
+        Option<Duration>,
+        oneshot::Sender<Result<OwnedFd, engine::DeskError>>,
+    ),
+    /// Tell when a deployment no longer settles: its state, and why it failed.
+    WaitForDeployment(String, oneshot::Sender<engine::Settled>),
 }
 
 /// What the engine tells the bus.
@@ -91,6 +133,23 @@ pub enum Notice {
     },
     /// The policy was read again: these are its tasks' units.
     Policy(Vec<String>),
+    /// A deployment has begun or changed.
+    Deployment(String),
+    /// A deployment is forgotten.
+    DeploymentGone(String),
+    /// A deployment has come a step further with a unit.
+    Step {
+        /// The deployment.
+        id: String,
+        /// The unit.
+        unit: String,
+        /// Task name.
+        task: String,
+        /// As in `Tasks` of org.interlock.Interlock1.Deployment.
+        state: String,
+        /// One line.
+        detail: String,
+    },
 }
 
 /// Where interlockd finds things; the tests' root in tests.
@@ -121,7 +180,15 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
     let (inputs, receiver) = mpsc::unbounded_channel();
     let (notices, notice_receiver) = mpsc::unbounded_channel();
     let pulse = Pulse::default();
-    let engine = engine::Engine::new(paths, history, notices, pulse.clone());
+    let store = Store::open(&paths.database);
+    let engine = engine::Engine::new(
+        paths,
+        history,
+        store,
+        inputs.clone(),
+        notices,
+        pulse.clone(),
+    );
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(watchdog(pulse));
     tokio::spawn(listener::accept(listener, inputs.clone()));
@@ -131,7 +198,30 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
         _ = stop.recv() => tracing::info!("stopping; leases and waiters stay with PID 1 and the gates"),
     }
     let _ = notify(false, &[NotifyState::Stopping]);
+    thaw_unless_restarted().await;
     Ok(())
+}
+
+/// An interlockd that is stopped for good leaves nothing frozen; one that is restarted finds all as it was.
+async fn thaw_unless_restarted() {
+    let frozen = freezer::marked();
+    if frozen.is_empty() {
+        return;
+    }
+    let kind = async {
+        let pid1 = Pid1::new(&zbus::Connection::system().await?).await?;
+        let states = pid1.states(vec!["interlockd.service".to_owned()]).await?;
+        let job = states.into_values().next().and_then(|state| state.job);
+        Ok::<_, zbus::Error>(job.map(|(_, kind)| kind))
+    };
+    let kind = tokio::time::timeout(Duration::from_secs(2), kind).await;
+    let comes_back = matches!(&kind, Ok(Ok(Some(kind))) if kind != "stop");
+    if !comes_back {
+        for unit in frozen {
+            tracing::warn!(unit, "{unit} is thawed: interlockd stops");
+            freezer::thaw(&unit);
+        }
+    }
 }
 
 /// Tells PID 1 that start-up is over.

@@ -80,6 +80,14 @@ pub fn short_list<T: AsRef<str>>(items: &[T]) -> String {
     list(&shown)
 }
 
+/// `once`, `2 times`, …
+pub fn times(n: usize) -> String {
+    match n {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
 /// `1st`, `2nd`, …
 pub fn ordinal(n: usize) -> String {
     let suffix = match (n % 10, n % 100) {

@@ -1,6 +1,7 @@
 //! PID 1 as interlockd needs it: few calls, typed answers, and never an error taken for a state.
 
 pub mod signals;
+mod transient;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use zbus::OwnedVariant;
 use zbus_systemd::systemd1::ManagerProxy;
 
 use crate::arbiter::Standing;
+
+pub use transient::Transient;
 
 /// Bus name of PID 1.
 pub const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -60,6 +63,19 @@ impl UnitState {
     pub fn has_exited(&self) -> bool {
         self.active == "active" && self.sub == "exited"
     }
+}
+
+/// See [`Pid1::details`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Below the hierarchy's root; empty if it has none.
+    pub control_group: String,
+    /// `WatchdogSec=` is set.
+    pub has_watchdog: bool,
+    /// `Type=oneshot`.
+    pub is_oneshot: bool,
+    /// Invocation id, in hexadecimal digits.
+    pub invocation: String,
 }
 
 type Job = (
@@ -215,6 +231,54 @@ impl Pid1 {
     pub async fn stop(&self, unit: &str, mode: &str) -> zbus::Result<()> {
         let job = self.manager.stop_unit(unit.to_owned(), mode.to_owned());
         job.await.map(drop)
+    }
+
+    /// `StopUnit`, with the id of its job.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's.
+    pub async fn stop_job(&self, unit: &str) -> zbus::Result<Option<u32>> {
+        let mode = "replace".to_owned();
+        let job = self.manager.stop_unit(unit.to_owned(), mode).await?;
+        let id = job.as_str().rsplit('/').next();
+        Ok(id.and_then(|id| id.parse().ok()))
+    }
+
+    /// `KillUnit` of the unit's main process alone: a signal that asks for a checkpoint would end its children.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's; also if there is no main process.
+    pub async fn signal(&self, unit: &str, signal: i32) -> zbus::Result<()> {
+        let (unit, whom) = (unit.to_owned(), "main".to_owned());
+        self.manager.kill_unit(unit, whom, signal).await
+    }
+
+    /// What deployments need to know of a unit that runs.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's.
+    pub async fn details(&self, unit: &str) -> zbus::Result<Details> {
+        const SERVICE: &str = "org.freedesktop.systemd1.Service";
+        const UNIT: &str = "org.freedesktop.systemd1.Unit";
+        let (group, watchdog, kind, invocation) = tokio::join!(
+            self.property(unit, SERVICE, "ControlGroup"),
+            self.property(unit, SERVICE, "WatchdogUSec"),
+            self.property(unit, SERVICE, "Type"),
+            self.property(unit, UNIT, "InvocationID"),
+        );
+        let invocation = Vec::<u8>::try_from(invocation?)?;
+        Ok(Details {
+            control_group: String::try_from(group?)?,
+            // Infinity means none, too (systemd.service(5)).
+            has_watchdog: !matches!(u64::try_from(watchdog?)?, 0 | u64::MAX),
+            is_oneshot: String::try_from(kind?)? == "oneshot",
+            invocation: invocation.iter().map(|b| format!("{b:02x}")).collect(),
+        })
+    }
+
+    /// The connection, for other services on the bus.
+    pub fn connection(&self) -> &Connection {
+        self.manager.inner().connection()
     }
 
     /// `RestartUnit`.

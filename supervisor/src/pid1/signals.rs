@@ -23,6 +23,8 @@ pub enum Signal {
     JobRemoved {
         /// Whose job it was.
         unit: String,
+        /// Its id.
+        id: u32,
         /// `done`, `canceled`, `dependency`, `timeout`, … (org.freedesktop.systemd1(5)).
         result: String,
     },
@@ -32,6 +34,11 @@ pub enum Signal {
         path: String,
         /// It is `exited`: still active, if it is a `RemainAfterExit=` unit.
         exited: bool,
+    },
+    /// The unit with this object path is being stopped, or has been told to stop.
+    UnitLeaves {
+        /// Object path.
+        path: String,
     },
     /// daemon-reload begins (`true`) or has ended (`false`), or PID 1 has been replaced (`false`).
     Reloading(bool),
@@ -111,27 +118,45 @@ fn read(message: &zbus::Message) -> Option<Signal> {
         }
         "JobRemoved" => {
             type Body = (u32, zbus::OwnedObjectPath, String, String);
-            let (_, _, unit, result): Body = message.body().deserialize().ok()?;
-            Some(Signal::JobRemoved { unit, result })
+            let (id, _, unit, result): Body = message.body().deserialize().ok()?;
+            Some(Signal::JobRemoved { unit, id, result })
         }
         "Reloading" => message.body().deserialize().ok().map(Signal::Reloading),
         "NameOwnerChanged" => Some(Signal::Reloading(false)),
-        "PropertiesChanged" => Some(Signal::UnitRested {
-            path: header.path()?.to_string(),
-            exited: rest(message)?,
-        }),
+        "PropertiesChanged" => {
+            let path = header.path()?.to_string();
+            Some(match change(message)? {
+                Change::Leaves => Signal::UnitLeaves { path },
+                Change::Down => Signal::UnitRested {
+                    path,
+                    exited: false,
+                },
+                Change::Exited => Signal::UnitRested { path, exited: true },
+            })
+        }
         _ => None,
     }
 }
 
-/// Whether the unit has exited; `None` if it isn't at rest. Only what may end a lease is worth a look: of some
-/// ten changes in a run two or three are.
-fn rest(message: &zbus::Message) -> Option<bool> {
+/// What a change of a unit means.
+enum Change {
+    Leaves,
+    Down,
+    Exited,
+}
+
+/// Only what may end a lease, or must be thawed, is worth a look: of some ten changes in a run few are.
+fn change(message: &zbus::Message) -> Option<Change> {
     type Body<'a> = (&'a str, HashMap<&'a str, Variant<'a>>, Vec<&'a str>);
     let body = message.body();
     let (_, changed, _): Body<'_> = body.deserialize().ok()?;
     let text = |name: &str| changed.get(name).and_then(|v| <&str>::try_from(v).ok());
-    let is_down = matches!(text("ActiveState"), Some("inactive" | "failed"));
-    let exited = text("SubState") == Some("exited");
-    (is_down || exited).then_some(exited)
+    if text("SubState") == Some("exited") {
+        return Some(Change::Exited);
+    }
+    match text("ActiveState") {
+        Some("inactive" | "failed") => Some(Change::Down),
+        Some("deactivating") => Some(Change::Leaves),
+        _ => None,
+    }
 }

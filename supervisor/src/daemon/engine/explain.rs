@@ -1,6 +1,6 @@
 //! Why a task waits, in a paragraph for people.
 
-use super::super::words::{duration, list, ordinal, short_list, time_of_day};
+use super::super::words::{duration, list, ordinal, short_list, time_of_day, times};
 use super::Engine;
 use super::views::{TaskView, needs};
 use crate::arbiter::Hurdle;
@@ -76,7 +76,7 @@ impl Engine {
         match past.usual_duration {
             Some(usual) => text.push_str(&format!(
                 " It has run {}, usually for {}.",
-                times(past.runs),
+                times(usize::try_from(past.runs).unwrap_or(usize::MAX)),
                 duration(usual)
             )),
             None => text.push_str(" It has not run under interlock yet."),
@@ -94,7 +94,7 @@ impl Engine {
         };
         for hurdle in &wait.hurdles {
             text.push(' ');
-            text.push_str(&self.explain_hurdle(hurdle));
+            text.push_str(&self.explain_hurdle(&view.unit, hurdle));
         }
         if wait.hurdles.is_empty() {
             text.push_str(" Nothing stands in its way any more: it is about to start.");
@@ -111,8 +111,12 @@ impl Engine {
         text
     }
 
-    fn explain_hurdle(&self, hurdle: &Hurdle) -> String {
+    fn explain_hurdle(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
+            Hurdle::Deployment => format!(
+                "It is held by {}: it starts after its end.",
+                self.explain_deployments(unit)
+            ),
             Hurdle::Jobs(units) => format!(
                 "systemd starts {} before it: it takes no resources until {} done.",
                 list(units),
@@ -162,13 +166,6 @@ impl Engine {
 fn subject<T: AsRef<str>>(units: &[T], one: &str, many: &str) -> String {
     let verb = if units.len() == 1 { one } else { many };
     format!("{} {verb}", short_list(units))
-}
-
-fn times(n: u64) -> String {
-    match n {
-        1 => "once".to_owned(),
-        n => format!("{n} times"),
-    }
 }
 
 /// `02:00:12 (3min 4s ago)`

@@ -6,7 +6,7 @@ use interlock_generator::names;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
-use super::{Engine, Record};
+use super::{Engine, Record, deploy};
 use crate::arbiter::Event;
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};
@@ -51,6 +51,10 @@ impl Engine {
                 } else if task.is_running() && self.policy.is_gated(unit) {
                     self.adopt_unguarded(unit).await;
                 }
+            }
+            // Its task's next start is held while what the last one left behind still runs.
+            "activating" if holds && self.arbiter.queue().iter().any(|w| w.unit == unit) => {
+                self.end_lease(unit).await;
             }
             // On its way up: the gate itself will come. On its way down: its job's end will be told.
             _ => {}
@@ -144,6 +148,8 @@ impl Engine {
     /// The lease is over.
     pub(super) fn release(&mut self, unit: &str) {
         let record = self.records.remove(unit).unwrap_or_default();
+        // Only a run that was started again after a checkpoint had one.
+        deploy::forget_environment_of_run(unit, record.granted);
         let now = clock::realtime();
         let held = now.saturating_sub(record.granted);
         let task = self.policy.task_name(unit).to_owned();
@@ -160,6 +166,7 @@ impl Engine {
         self.feed(Event::Released {
             unit: unit.to_owned(),
         });
+        self.deployments_heard_of(unit);
         self.notify(Notice::Changed(unit.to_owned()));
     }
 

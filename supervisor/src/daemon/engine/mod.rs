@@ -1,5 +1,6 @@
 //! The engine: one input after the other, the arbiter's actions carried out before the next.
 
+mod deploy;
 mod explain;
 mod gates;
 mod leases;
@@ -15,6 +16,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use deploy::{BeginError, BeginRequest, DeploymentView, DeskError, MemberView, Settled};
 pub use policy::PolicyView;
 pub use views::{QueueView, TaskView};
 
@@ -24,6 +26,7 @@ use crate::clock;
 use crate::history::History;
 use crate::pid1::signals::Signal;
 use crate::pid1::{self, Pid1};
+use crate::store::Store;
 use policy::Policy;
 
 /// How often all state is read again while anything holds or waits: catches what signals lost.
@@ -87,6 +90,7 @@ pub struct Engine {
     /// Units that were stopped for others: they didn't fail.
     preempted: BTreeSet<String>,
     windows: BTreeMap<String, policy::OpenWindow>,
+    deployments: deploy::Deployments,
 }
 
 impl Engine {
@@ -94,6 +98,8 @@ impl Engine {
     pub fn new(
         paths: Paths,
         history: History,
+        store: Store,
+        inputs: UnboundedSender<Input>,
         notices: UnboundedSender<Notice>,
         pulse: Pulse,
     ) -> Self {
@@ -121,12 +127,17 @@ impl Engine {
             refused: BTreeSet::new(),
             preempted: BTreeSet::new(),
             windows: BTreeMap::new(),
+            deployments: deploy::Deployments::new(store, inputs),
         }
     }
 
     /// Runs until all senders are gone.
     pub async fn run(mut self, mut inputs: UnboundedReceiver<Input>) {
+        self.recover_deployments();
         self.notify(Notice::Policy(self.policy.units()));
+        for view in self.deployment_views() {
+            self.notify(Notice::Deployment(view.id));
+        }
         // Hear of the bus first: who holds what must be known before anything is granted.
         let limit = Instant::now() + BUS_AT_START;
         let mut early = Vec::new();
@@ -170,6 +181,8 @@ impl Engine {
             }
             self.due().await;
             self.work_off().await;
+            self.work_on_deployments().await;
+            self.work_off().await;
             let now = Instant::now();
             if now >= sweep {
                 if self.is_busy() {
@@ -207,6 +220,9 @@ impl Engine {
         if let Some(deadline) = self.arbiter.next_deadline() {
             let left = deadline.saturating_sub(clock::monotonic());
             wake = wake.min(Instant::now() + Duration::from_micros(left));
+        }
+        if let Some(due) = self.deployments.due() {
+            wake = wake.min(due);
         }
         self.later.values().fold(wake, |wake, at| wake.min(*at))
     }
@@ -248,6 +264,7 @@ impl Engine {
                 self.unheard = pid1;
                 self.hear_pid1().await;
             }
+            Input::HolderGone { id, generation } => self.holder_gone(&id, generation),
             Input::Query(query) => self.answer(query).await,
         }
         self.carry_out().await;
@@ -269,12 +286,18 @@ impl Engine {
     async fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::JobNew { unit, id } => {
+                self.deployments_heard_of(&unit);
                 if self.policy.is_gated(&unit) {
                     self.jobs.insert(unit, id);
                 }
             }
-            Signal::JobRemoved { unit, result } => self.job_removed(&unit, &result).await,
+            Signal::JobRemoved { unit, id, result } => {
+                self.job_removed(&unit, &result).await;
+                self.deployments_job_removed(&unit, id, &result).await;
+            }
+            Signal::UnitLeaves { path } => self.deployments_heard_of_path(&path),
             Signal::UnitRested { path, exited } => {
+                self.deployments_heard_of_path(&path);
                 self.unit_rested(&path, exited);
             }
             Signal::Reloading(true) => {}
@@ -363,6 +386,15 @@ impl Engine {
             Query::Queue(to) => drop(to.send(self.queue_views())),
             Query::Explain(name, to) => drop(to.send(self.explain(&name))),
             Query::Policy(to) => drop(to.send(self.policy.view())),
+            Query::Begin(request, to) => drop(to.send(self.begin_deployment(request))),
+            Query::Deployments(to) => drop(to.send(self.deployment_views())),
+            Query::Deployment(id, to) => drop(to.send(self.deployment_view(&id))),
+            Query::EndDeployment(id, by, to) => drop(to.send(self.end_deployment(&id, by))),
+            Query::ExtendDeployment(id, by, to) => drop(to.send(self.extend_deployment(&id, by))),
+            Query::TakeOverDeployment(id, owner, reason, expires, to) => {
+                drop(to.send(self.take_over_deployment(&id, owner, reason, expires)));
+            }
+            Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
             Query::Reload(to) => {
                 self.reload().await;
                 drop(to.send(self.policy.view()));

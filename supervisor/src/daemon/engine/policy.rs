@@ -268,6 +268,7 @@ impl Engine {
             capacities: self.policy.capacities(),
             claims,
         });
+        self.close_admission_again();
         self.complain_of_excess();
         self.notify(Notice::Policy(self.policy.units()));
     }
@@ -317,6 +318,7 @@ impl Engine {
 /// The claim that follows from the policy alone.
 fn base_claim(task: &Task, since: u64) -> Claim {
     Claim {
+        task: task.name.clone(),
         uses: task.uses.clone(),
         priority: task.priority,
         refuse_if_busy: match task.when_busy {

@@ -14,7 +14,7 @@ pub struct TaskView {
     pub name: String,
     /// Its unit.
     pub unit: String,
-    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    /// `idle`, `waiting`, `held`, `running`, `frozen` or `blocked`.
     pub state: String,
     /// One line.
     pub detail: String,
@@ -32,6 +32,8 @@ pub struct TaskView {
     pub priority: i32,
     /// As in the policy.
     pub gated: bool,
+    /// The deployment since which the code of its run is old; empty if none.
+    pub stale_since: String,
 }
 
 /// A waiter.
@@ -87,7 +89,7 @@ impl Engine {
     }
 
     /// Units that hold or wait.
-    fn live_units(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn live_units(&self) -> impl Iterator<Item = &String> {
         let waiting = self.arbiter.queue().iter().map(|w| &w.unit);
         let holding = self.arbiter.leases().keys();
         holding.chain(waiting.filter(|unit| !self.arbiter.leases().contains_key(*unit)))
@@ -142,7 +144,8 @@ impl Engine {
                 origin.line
             );
         } else if let Some(wait) = self.arbiter.view(unit) {
-            let is_held = wait.hurdles.iter().any(|h| matches!(h, Hurdle::Jobs(_)));
+            let held = |h: &Hurdle| matches!(h, Hurdle::Jobs(_) | Hurdle::Deployment);
+            let is_held = wait.hurdles.iter().any(held);
             view.state = if is_held { "held" } else { "waiting" }.to_owned();
             view.detail = self.waiting_line(unit);
             view.since = record.asked;
@@ -156,6 +159,10 @@ impl Engine {
         {
             view.state = "waiting".to_owned();
             view.detail = "Its gate has not come back to interlockd yet".to_owned();
+        } else if let Some((since, detail)) = self.frozen_for(unit) {
+            view.state = "frozen".to_owned();
+            view.since = since;
+            view.detail = detail;
         } else if let Some(lease) = self.arbiter.leases().get(unit) {
             view.state = "running".to_owned();
             view.since = record.granted;
@@ -168,6 +175,7 @@ impl Engine {
             view.state = "held".to_owned();
             view.detail = "Started, but systemd starts others before it".to_owned();
         }
+        view.stale_since = self.stale_since(unit).unwrap_or_default();
         view
     }
 
@@ -196,7 +204,8 @@ impl Engine {
             1 => String::new(),
             of => format!(" ({} of {of} in the queue)", ordinal(wait.position)),
         };
-        let parts: Vec<String> = wait.hurdles.iter().map(|h| self.hurdle_line(h)).collect();
+        let hurdles = wait.hurdles.iter();
+        let parts: Vec<String> = hurdles.map(|h| self.hurdle_line(unit, h)).collect();
         match parts.is_empty() {
             true if self.pid1.is_none() => "Waiting for the system bus".to_owned(),
             true => format!("About to start{place}"),
@@ -204,8 +213,9 @@ impl Engine {
         }
     }
 
-    fn hurdle_line(&self, hurdle: &Hurdle) -> String {
+    fn hurdle_line(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
+            Hurdle::Deployment => format!("the end of {}", self.deployments_of(unit)),
             Hurdle::Jobs(units) if units.is_empty() => "its own stop".to_owned(),
             Hurdle::Jobs(units) => format!("{}, which comes first", short_list(units)),
             Hurdle::Resource {
@@ -266,6 +276,7 @@ pub(super) fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
                 units.extend(holders.iter().cloned());
             }
             Hurdle::Jobs(before) => units.extend(before.iter().cloned()),
+            Hurdle::Deployment => {}
         }
     }
     units.sort();

@@ -1,0 +1,400 @@
+//! A deployment: what is written down of it, and what it may want to be done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::member::{Member, Phase};
+use super::sight::Sight;
+
+/// Microseconds.
+pub type Usec = u64;
+
+/// Settling may take so long unless the policy or the caller says otherwise.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+
+/// Who opened a deployment, or took it over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// For people: `alice (uid 1000), deploy.sh (pid 123)`.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+}
+
+/// What a deployment begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Begin {
+    /// The group.
+    pub group: String,
+    /// For people.
+    pub reason: String,
+    /// Who.
+    pub owner: Owner,
+    /// The group's `grace`.
+    pub grace: Duration,
+    /// How long settling may take, the caller's word before the group's.
+    pub max_wait: Option<Duration>,
+    /// When it ends if nobody holds it, microseconds of `CLOCK_REALTIME`.
+    pub expires: Option<Usec>,
+    /// The group's hook.
+    pub before_settle: Vec<String>,
+    /// The group's hook.
+    pub after_resume: Vec<String>,
+    /// How long each may run.
+    pub hook_timeout: Duration,
+}
+
+/// A deployment, as it is written down before each step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// `GROUP-NUMBER`.
+    pub id: String,
+    /// The group.
+    pub group: String,
+    /// For people.
+    pub reason: String,
+    /// Who holds it.
+    pub owner: Owner,
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it fails or has failed.
+    pub failure: Option<String>,
+    /// It fails because it could not be settled.
+    pub refused: bool,
+    /// Who ended it, if it wasn't its holder.
+    pub ended_by: Option<String>,
+    /// When it began, microseconds of `CLOCK_REALTIME`.
+    pub since: Usec,
+    /// When it was ready; 0 if it never was.
+    pub ready_since: Usec,
+    /// When it was over; 0 if it isn't.
+    pub ended: Usec,
+    /// When it ends if nobody holds it, microseconds of `CLOCK_REALTIME`; 0 if it lives as long as its holder.
+    pub expires: Usec,
+    /// The group's `grace`, microseconds.
+    pub grace: Usec,
+    /// How long settling may take, microseconds.
+    pub max_wait: Usec,
+    /// The boot that the next three belong to.
+    pub boot: String,
+    /// When grace is over, microseconds of `CLOCK_MONOTONIC`.
+    pub grace_until: Usec,
+    /// When it must have settled, microseconds of `CLOCK_MONOTONIC`; 0 before it begins to.
+    pub deadline: Usec,
+    /// When all must have been started again, microseconds of `CLOCK_MONOTONIC`.
+    pub watch_until: Usec,
+    /// The hook before settling.
+    pub before_settle: Vec<String>,
+    /// The hook after resuming.
+    pub after_resume: Vec<String>,
+    /// How long each may run, microseconds.
+    pub hook_timeout: Usec,
+    /// The units that it met, by name.
+    pub members: BTreeMap<String, Member>,
+}
+
+/// How far a deployment is, finely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// `before-settle` runs.
+    Depool,
+    /// Tasks are brought to rest.
+    Settle,
+    /// All rest; the caller works.
+    Ready,
+    /// Tasks are thawed, and starts queued.
+    Resume,
+    /// Admission is open; what was started again is watched.
+    Watch,
+    /// `after-resume` runs.
+    Repool,
+    /// Nothing is left to do.
+    Over,
+}
+
+/// How far a deployment is, as callers see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Tasks are brought to rest.
+    Settling,
+    /// All rest.
+    Ready,
+    /// Tasks go on.
+    Ending,
+    /// Over, all well.
+    Ended,
+    /// Over: refused, abandoned, or something could not be started again.
+    Failed,
+}
+
+impl State {
+    /// As in D-Bus.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Settling => "settling",
+            Self::Ready => "ready",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A group's hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before anything is done to tasks.
+    BeforeSettle,
+    /// After all have resumed.
+    AfterResume,
+}
+
+impl Hook {
+    /// As in the policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeSettle => "before-settle",
+            Self::AfterResume => "after-resume",
+        }
+    }
+}
+
+/// What is to be done next. Each may be done twice without harm, except where it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Run a hook as a unit.
+    Hook(Hook),
+    /// Stop and forget a hook's unit.
+    EndHook(Hook),
+    /// Freeze the unit's processes.
+    Freeze(String),
+    /// Thaw them.
+    Thaw(String),
+    /// Stop the unit.
+    Stop(String),
+    /// Send the unit's processes a signal. A second one is only sent if the daemon was killed meanwhile.
+    Signal(String, String),
+    /// Run a checkpoint's command.
+    Command(String, Vec<String>),
+    /// Queue a start of the unit; `true` if it goes on from a checkpoint.
+    Start(String, bool),
+    /// Forget that the unit failed: we stopped it.
+    Reset(String),
+    /// The other deployment resumes this unit: unit, deployment, and how it was met here.
+    HandOver(String, String, Box<Member>),
+    /// Count an interruption of the unit.
+    Interrupted(String),
+    /// The unit goes on with old code.
+    Stale(String),
+}
+
+impl Deployment {
+    /// A new one. Admission is closed from now on.
+    pub fn begin(id: String, boot: &str, it: Begin, realtime: Usec) -> Self {
+        let max_wait = it.max_wait.unwrap_or(MAX_WAIT);
+        Self {
+            id,
+            group: it.group,
+            reason: it.reason,
+            owner: it.owner,
+            stage: Stage::Depool,
+            failure: None,
+            refused: false,
+            ended_by: None,
+            since: realtime,
+            ready_since: 0,
+            ended: 0,
+            expires: it.expires.unwrap_or(0),
+            grace: usec(it.grace),
+            max_wait: usec(max_wait),
+            boot: boot.to_owned(),
+            grace_until: 0,
+            deadline: 0,
+            watch_until: 0,
+            before_settle: it.before_settle,
+            after_resume: it.after_resume,
+            hook_timeout: usec(it.hook_timeout),
+            members: BTreeMap::new(),
+        }
+    }
+
+    /// As callers see it.
+    pub fn state(&self) -> State {
+        match self.stage {
+            Stage::Depool | Stage::Settle => State::Settling,
+            Stage::Ready => State::Ready,
+            Stage::Resume | Stage::Watch | Stage::Repool => State::Ending,
+            Stage::Over if self.failure.is_some() => State::Failed,
+            Stage::Over => State::Ended,
+        }
+    }
+
+    /// Whether the group's starts wait at their gates.
+    pub fn closes_admission(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Depool | Stage::Settle | Stage::Ready | Stage::Resume
+        )
+    }
+
+    /// Whether it still holds tasks at rest, and so goes on doing so for another that ends.
+    pub fn holds(&self) -> bool {
+        matches!(self.stage, Stage::Depool | Stage::Settle | Stage::Ready)
+    }
+
+    /// Whether anything is left to do.
+    pub fn is_live(&self) -> bool {
+        self.stage != Stage::Over
+    }
+
+    /// Whether it was ready once.
+    pub fn was_ready(&self) -> bool {
+        self.ready_since > 0
+    }
+
+    /// The hook that the stage is about.
+    pub fn hook(&self) -> Option<Hook> {
+        match self.stage {
+            Stage::Depool => Some(Hook::BeforeSettle),
+            Stage::Repool => Some(Hook::AfterResume),
+            _ => None,
+        }
+    }
+
+    /// Somebody ends it; `by` says who and why if it isn't its owner.
+    pub fn end(&mut self, by: Option<String>) {
+        if !self.holds() {
+            return;
+        }
+        if self.stage != Stage::Ready {
+            let whom = by.as_deref().map(|by| format!(" by {by}"));
+            let whom = whom.unwrap_or_default();
+            self.failure = Some(format!("it was ended{whom} before it was ready"));
+        }
+        self.ended_by = by;
+        self.stage = Stage::Resume;
+    }
+
+    /// It can't go on: all resumes, and it ends as failed.
+    pub fn fail(&mut self, why: impl Into<String>) {
+        if self.holds() {
+            self.failure = Some(why.into());
+            self.stage = Stage::Resume;
+        }
+    }
+
+    /// It can't be settled: all is undone.
+    pub fn refuse(&mut self, why: impl Into<String>) {
+        self.refused = self.holds();
+        self.fail(why);
+    }
+
+    /// After a reboot nothing is frozen, nothing of the group runs that was met, and the old clock says nothing.
+    pub fn rebooted(&mut self, boot: &str, now: Usec, realtime: Usec) {
+        if self.boot == boot {
+            return;
+        }
+        self.boot = boot.to_owned();
+        self.grace_until = now;
+        self.deadline = now + self.max_wait;
+        self.watch_until = 0;
+        for member in self.members.values_mut() {
+            match member.phase {
+                Phase::Stopping | Phase::Checkpointing => {
+                    member.enter(Phase::Stopped, "stopped by a reboot", realtime);
+                }
+                Phase::Starting => member.asked = false,
+                Phase::Stopped | Phase::Resumed | Phase::Failed => {}
+                _ => member.enter(Phase::Ended, "ended by a reboot", realtime),
+            }
+        }
+    }
+
+    /// What is next, by what is seen. To be written down before the steps are taken.
+    pub fn advance(&mut self, sight: &Sight) -> Vec<Step> {
+        let mut steps = Vec::new();
+        // Several stages may be over at one sight; each but the last adds its steps.
+        loop {
+            let before = self.stage;
+            self.watch_frozen(sight, &mut steps);
+            match self.stage {
+                Stage::Depool => self.depool(sight, &mut steps),
+                Stage::Settle => self.settle(sight, &mut steps),
+                Stage::Ready | Stage::Over => {}
+                Stage::Resume => self.resume(sight, &mut steps),
+                Stage::Watch => self.watch(sight, &mut steps),
+                Stage::Repool => self.repool(sight, &mut steps),
+            }
+            if self.stage == before {
+                return steps;
+            }
+        }
+    }
+
+    /// Somebody stopped a unit that is at rest already: it is to stay so.
+    pub fn stopped_by_somebody(&mut self, unit: &str) -> bool {
+        let holds = self.holds();
+        let at_rest = |m: &&mut Member| m.phase == Phase::Stopped && (m.resume || m.undo);
+        match self.members.get_mut(unit).filter(at_rest) {
+            Some(member) if holds => {
+                member.resume = false;
+                member.undo = false;
+                member.detail = "somebody stopped it meanwhile: it stays so".to_owned();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Another deployment that has ended leaves this unit to this one.
+    pub fn take_over(&mut self, unit: &str, member: Member) {
+        let known = self.members.get(unit);
+        let holds_it_frozen = known.is_some_and(Member::may_be_frozen) && member.may_be_frozen();
+        if !holds_it_frozen {
+            self.members.insert(unit.to_owned(), member);
+        }
+    }
+
+    /// The step for this unit has been taken.
+    pub fn taken(&mut self, unit: &str) {
+        if let Some(member) = self.members.get_mut(unit) {
+            member.asked = true;
+        }
+    }
+
+    /// A step could not be taken: the unit can't be started again, or its checkpoint's command not be run.
+    pub fn refused(&mut self, unit: &str, why: &str, realtime: Usec) {
+        let Some(member) = self.members.get_mut(unit) else {
+            return;
+        };
+        match member.phase {
+            Phase::Starting => member.enter(Phase::Failed, why, realtime),
+            _ => member.detail = why.to_owned(),
+        }
+    }
+
+    /// When time alone changes something, microseconds of `CLOCK_MONOTONIC`.
+    pub fn next_time(&self, now: Usec) -> Option<Usec> {
+        let times = match self.stage {
+            Stage::Settle => vec![self.grace_until, self.deadline, self.last_deadline()],
+            Stage::Watch => vec![self.watch_until],
+            _ => Vec::new(),
+        };
+        times.into_iter().filter(|at| *at > now).min()
+    }
+
+    /// By when those must rest that the fallback is done to.
+    pub(super) fn last_deadline(&self) -> Usec {
+        self.deadline + self.max_wait.max(FALLBACK_TIME)
+    }
+}
+
+/// A fallback gets as long as settling got, and no less than systemd's default stop timeout with its SIGKILL.
+pub(super) const FALLBACK_TIME: Usec = 100_000_000;
+
+fn usec(duration: Duration) -> Usec {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4)
+}

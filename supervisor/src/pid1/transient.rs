@@ -1,0 +1,61 @@
+//! Units that exist only for as long as they run: hooks, and commands that ask for a checkpoint.
+
+use std::time::Duration;
+
+use zbus::{OwnedVariant, Variant};
+
+use super::Pid1;
+
+/// A oneshot that PID 1 makes on the spot (`StartTransientUnit` of org.freedesktop.systemd1(5)).
+#[derive(Debug, Clone)]
+pub struct Transient {
+    /// Its name, with `.service`.
+    pub name: String,
+    /// `Description=`.
+    pub description: String,
+    /// Program and arguments; nothing is expanded.
+    pub command: Vec<String>,
+    /// `Environment=`.
+    pub environment: Vec<(String, String)>,
+    /// `TimeoutStartSec=`.
+    pub timeout: Duration,
+    /// Whether it stays after it has ended well, so that this is known.
+    pub stays: bool,
+}
+
+impl Pid1 {
+    /// Queues the start of a transient unit.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's; also if a unit of that name exists.
+    pub async fn run(&self, unit: &Transient) -> zbus::Result<()> {
+        let program = unit.command.first().cloned().unwrap_or_default();
+        let exec = vec![(program, unit.command.clone(), false)];
+        let environment = unit.environment.iter();
+        let environment: Vec<String> = environment.map(|(k, v)| format!("{k}={v}")).collect();
+        let timeout = u64::try_from(unit.timeout.as_micros()).unwrap_or(u64::MAX);
+        let collect = match unit.stays {
+            true => "inactive",
+            false => "inactive-or-failed",
+        };
+        let properties: Vec<(&str, Variant<'_>)> = vec![
+            ("Description", Variant::from(unit.description.as_str())),
+            ("Type", Variant::from("oneshot")),
+            ("RemainAfterExit", Variant::from(unit.stays)),
+            ("CollectMode", Variant::from(collect)),
+            ("TimeoutStartUSec", Variant::from(timeout)),
+            ("Environment", Variant::from(environment)),
+            ("ExecStart", Variant::from(exec)),
+        ];
+        let owned = properties.into_iter().map(|(name, value)| {
+            let value = OwnedVariant::try_from(value)?;
+            Ok::<_, zbus::Error>((name.to_owned(), value))
+        });
+        let owned = owned.collect::<zbus::Result<Vec<_>>>()?;
+        let (name, mode) = (unit.name.clone(), "fail".to_owned());
+        let job = self
+            .manager
+            .start_transient_unit(name, mode, owned, Vec::new());
+        job.await.map(drop)
+    }
+}
