@@ -252,11 +252,11 @@ impl Engine {
     /// As [`Engine::deployments_heard_of`], by the unit's object path.
     pub(super) fn deployments_heard_of_path(&mut self, path: &str) {
         let stale = self.deployments.stale.keys();
-        let stale = stale.filter(|unit| pid1::unit_path(unit) == path);
+        let mut stale = stale.filter(|unit| pid1::unit_path(unit) == path);
         let unit = self
             .deployments
             .member_at(path)
-            .or_else(|| stale.cloned().next());
+            .or_else(|| stale.next().cloned());
         if let Some(unit) = unit {
             self.deployments_heard_of(&unit);
         }
