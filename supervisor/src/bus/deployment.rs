@@ -133,6 +133,7 @@ impl Deployment {
         extended.map_err(desk_error)
     }
 
+    #[zbus(out_args("holder"))]
     async fn take_over(
         &self,
         reason: String,
@@ -153,6 +154,7 @@ impl Deployment {
         taken.await?.map(OwnedFd::from).map_err(desk_error)
     }
 
+    #[zbus(out_args("state"))]
     async fn wait_ready(&self) -> Result<String, Error> {
         let id = self.id.clone();
         let settled = ask(&self.inputs, |to| Query::WaitForDeployment(id, to)).await?;

@@ -105,11 +105,13 @@ fn no_such_task(name: &str) -> Error {
 
 #[interface(name = "org.interlock.Interlock1.Manager")]
 impl Manager {
+    #[zbus(out_args("tasks"))]
     async fn list_tasks(&self) -> Result<Vec<TaskRow>, Error> {
         let views = self.ask(Query::Tasks).await?;
         views.into_iter().map(row).collect()
     }
 
+    #[zbus(out_args("path"))]
     async fn get_task(
         &self,
         task: String,
@@ -125,6 +127,7 @@ impl Manager {
         Ok(path)
     }
 
+    #[zbus(out_args("queue"))]
     async fn get_queue(&self) -> Result<Vec<QueueRow>, Error> {
         let queue = self.ask(Query::Queue).await?.into_iter();
         let row = |w: crate::daemon::engine::QueueView| {
@@ -133,11 +136,13 @@ impl Manager {
         Ok(queue.map(row).collect())
     }
 
+    #[zbus(out_args("text"))]
     async fn explain(&self, task: String) -> Result<String, Error> {
         let text = self.ask(|to| Query::Explain(task.clone(), to)).await?;
         text.ok_or_else(|| no_such_task(&task))
     }
 
+    #[zbus(out_args("state", "diagnostics"))]
     async fn reload(
         &self,
         #[zbus(header)] header: Header<'_>,
@@ -187,6 +192,7 @@ impl Manager {
         Ok((path, OwnedFd::from(holder)))
     }
 
+    #[zbus(out_args("deployments"))]
     async fn list_deployments(&self) -> Result<Vec<DeploymentRow>, Error> {
         let views = self.ask(Query::Deployments).await?.into_iter();
         let row = |it: DeploymentView| -> Result<DeploymentRow, Error> {
@@ -206,6 +212,7 @@ impl Manager {
         views.map(row).collect()
     }
 
+    #[zbus(out_args("path"))]
     async fn get_deployment(&self, id: String) -> Result<OwnedObjectPath, Error> {
         let view = self.ask(|to| Query::Deployment(id.clone(), to)).await?;
         match view {

@@ -319,7 +319,7 @@ impl Deployment {
         // Several stages may be over at one sight; each but the last adds its steps.
         loop {
             let before = self.stage;
-            self.watch_frozen(sight, &mut steps);
+            self.watch_rest(sight, &mut steps);
             match self.stage {
                 Stage::Depool => self.depool(sight, &mut steps),
                 Stage::Settle => self.settle(sight, &mut steps),
@@ -334,18 +334,19 @@ impl Deployment {
         }
     }
 
+    /// Whether it has stopped the unit, to start it again.
+    pub fn is_stopped(&self, unit: &str) -> bool {
+        let member = self.members.get(unit);
+        self.holds() && member.is_some_and(|m| m.phase == Phase::Stopped && (m.resume || m.undo))
+    }
+
     /// Somebody stopped a unit that is at rest already: it is to stay so.
-    pub fn stopped_by_somebody(&mut self, unit: &str) -> bool {
-        let holds = self.holds();
-        let at_rest = |m: &&mut Member| m.phase == Phase::Stopped && (m.resume || m.undo);
-        match self.members.get_mut(unit).filter(at_rest) {
-            Some(member) if holds => {
-                member.resume = false;
-                member.undo = false;
-                member.detail = "somebody stopped it meanwhile: it stays so".to_owned();
-                true
-            }
-            _ => false,
+    pub fn stopped_by_somebody(&mut self, unit: &str) {
+        let is_stopped = self.is_stopped(unit);
+        if let Some(member) = self.members.get_mut(unit).filter(|_| is_stopped) {
+            member.resume = false;
+            member.undo = false;
+            member.detail = "somebody stopped it meanwhile: it stays so".to_owned();
         }
     }
 

@@ -50,9 +50,6 @@ impl Deployment {
                     member.enter(Phase::Resumed, "", sight.realtime);
                 }
                 Phase::Stopping | Phase::Stopped => {
-                    if member.phase == Phase::Stopped && seen.failed {
-                        steps.push(Step::Reset(unit.clone()));
-                    }
                     member.enter(Phase::Starting, "", sight.realtime);
                     steps.push(Step::Start(unit.clone(), member.checkpointed));
                     all_asked = false;

@@ -114,9 +114,11 @@ impl Deployment {
         self.members.values().all(member_rests) && sight.units.iter().all(unit_rests)
     }
 
-    /// Whatever else goes on, a frozen task that is being stopped, or has ended, is thawed at once.
-    pub(super) fn watch_frozen(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
+    /// Whatever else goes on: a frozen task that is being stopped, or has ended, is thawed at once; what was
+    /// stopped hasn't failed.
+    pub(super) fn watch_rest(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
         let is_ready = self.stage == Stage::Ready;
+        let is_closed = self.closes_admission();
         for (unit, seen) in &sight.units {
             let Some(member) = self.members.get_mut(unit) else {
                 continue;
@@ -125,6 +127,11 @@ impl Deployment {
             {
                 // Somebody started it, and it has no gate: it is as it should be.
                 member.resume = false;
+            }
+            let has_failed = seen.failed && seen.activity == Activity::Down;
+            if is_closed && has_failed && member.phase == Phase::Stopped {
+                // It didn't fail: we stopped it.
+                steps.push(Step::Reset(unit.clone()));
             }
             if !member.may_be_frozen() {
                 continue;
@@ -171,19 +178,11 @@ impl Hand<'_> {
         match self.member.phase {
             Phase::Running | Phase::Waiting => self.enter(Phase::Ended, "it ended by itself"),
             Phase::Stopping => {
-                if self.seen.failed {
-                    self.steps.push(Step::Reset(self.unit.to_owned()));
-                }
                 // Why the fallback was taken stays.
                 let detail = self.member.detail.clone();
                 self.enter(Phase::Stopped, detail);
             }
-            Phase::Checkpointing => {
-                if self.seen.failed {
-                    self.steps.push(Step::Reset(self.unit.to_owned()));
-                }
-                self.enter(Phase::Stopped, "it ended at its checkpoint");
-            }
+            Phase::Checkpointing => self.enter(Phase::Stopped, "it ended at its checkpoint"),
             _ => {}
         }
     }

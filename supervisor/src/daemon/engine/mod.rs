@@ -286,7 +286,7 @@ impl Engine {
     async fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::JobNew { unit, id } => {
-                self.deployments_heard_of(&unit);
+                self.deployments_job_new(&unit, id);
                 if self.policy.is_gated(&unit) {
                     self.jobs.insert(unit, id);
                 }

@@ -89,8 +89,10 @@ pub(super) struct Deployments {
     unfreezable: BTreeMap<String, String>,
     /// Jobs of ours that stop units.
     own_stops: BTreeSet<u32>,
-    /// Units that are stopped by a job of ours whose id isn't known, with when they were last seen up.
+    /// Units that are stopped by a job of ours whose id isn't known yet, with when they were last seen up.
     expected_stops: BTreeMap<String, Instant>,
+    /// Jobs that somebody else queued for a unit that had been stopped already.
+    others_jobs: BTreeSet<u32>,
     /// Runs that go on with old code.
     stale: BTreeMap<String, Stale>,
     /// Units among those that have to be looked at.
@@ -114,6 +116,7 @@ impl Deployments {
             unfreezable: BTreeMap::new(),
             own_stops: BTreeSet::new(),
             expected_stops: BTreeMap::new(),
+            others_jobs: BTreeSet::new(),
             stale: BTreeMap::new(),
             maybe_fresh: BTreeSet::new(),
             closed: BTreeSet::new(),
@@ -197,9 +200,6 @@ impl Engine {
     fn recover(&mut self, mut deployment: Deployment) {
         let saved = deployment.clone();
         let id = deployment.id.clone();
-        let stopping = |phase| matches!(phase, Phase::Stopping);
-        let stopping = deployment.members.iter().filter(|(_, m)| stopping(m.phase));
-        let stopping: Vec<String> = stopping.map(|(unit, _)| unit.clone()).collect();
         let mut holder = None;
         if deployment.is_live() {
             tracing::info!(
@@ -209,7 +209,6 @@ impl Engine {
                 state = deployment.state().name(),
                 "deployment {id} goes on where it was"
             );
-            self.deployments.expect_stops(stopping);
             if deployment.holds() && deployment.expires == 0 {
                 match holder::reopen(&id, 0, &self.deployments.inputs) {
                     Ok(watch) => holder = Some(watch),
@@ -262,21 +261,29 @@ impl Engine {
         }
     }
 
+    /// A unit has a new job.
+    pub(super) fn deployments_job_new(&mut self, unit: &str, id: u32) {
+        self.deployments_heard_of(unit);
+        let is_ours = self.deployments.own_stops.contains(&id)
+            || self.deployments.expected_stops.remove(unit).is_some();
+        if !is_ours && self.deployments.live().any(|d| d.is_stopped(unit)) {
+            self.deployments.others_jobs.insert(id);
+        }
+    }
+
     /// A job of a unit has ended: it may be an operator's stop of what a deployment has stopped.
     pub(super) async fn deployments_job_removed(&mut self, unit: &str, id: u32, result: &str) {
         self.deployments_heard_of(unit);
-        let is_ours = self.deployments.own_stops.remove(&id)
-            || self.deployments.expected_stops.remove(unit).is_some();
-        let is_stopped = |d: &Deployment| {
-            let member = d.members.get(unit);
-            member.is_some_and(|m| m.phase == Phase::Stopped && (m.resume || m.undo))
-        };
-        if is_ours || result != "done" || !self.deployments.live().any(is_stopped) {
+        let is_ours = self.deployments.own_stops.remove(&id);
+        // Only a job that came when the unit was at rest already: that of the run has to end as well.
+        let is_others = self.deployments.others_jobs.remove(&id);
+        if is_ours || !is_others || result != "done" {
             return;
         }
         let Some(pid1) = &self.pid1 else {
             return;
         };
+        // A start isn't done while admission is closed; without a gate it leaves the unit up.
         let state = pid1.states(vec![unit.to_owned()]).await;
         let state = state.ok().and_then(|states| states.into_values().next());
         if state.is_some_and(|state| state.is_down() && state.job.is_none()) {
