@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::manual;
+use super::deploy::cli::DeployCommand;
+use super::{deploy, manual};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -40,6 +41,9 @@ pub enum Command {
     /// Start a task and wait for it
     #[command(long_about = manual::START)]
     Start(StartArgs),
+    /// Deploy while the tasks of a group are at rest
+    #[command(subcommand, long_about = deploy::manual::DEPLOY, disable_help_subcommand = true)]
+    Deploy(DeployCommand),
     /// Make interlockd read the policy again
     #[command(long_about = manual::RELOAD)]
     Reload,

@@ -9,7 +9,7 @@ use zbus::{Connection, OwnedObjectPath};
 
 use super::error::{self, Answer, CtlError};
 use super::model::{QueueEntry, Status, TaskDetails, TaskRow};
-use super::proxy::{ManagerProxy, NO_SUCH_TASK, TASK_INTERFACE};
+use super::proxy::{ERRORS, ManagerProxy, TASK_INTERFACE};
 use super::text;
 
 /// A daemon that says nothing for so long is stuck; its start by the bus takes less.
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Client {
     connection: Connection,
     manager: ManagerProxy<'static>,
+    /// Whether the connection was made here, so that another one can be.
+    own: bool,
 }
 
 impl Client {
@@ -30,7 +32,27 @@ impl Client {
             .map_err(|error| CtlError::Unreachable {
                 reason: format!("no system bus ({})", error::message(&error)),
             })?;
-        Self::over(connection).await
+        let client = Self::over(connection).await?;
+        Ok(Self {
+            own: true,
+            ..client
+        })
+    }
+
+    /// Another connection to the system bus, if the bus was restarted and can be reached again.
+    pub async fn again_if_lost(&self) -> Option<Self> {
+        if !self.own {
+            return None;
+        }
+        let bus = fdo::DBusProxy::new(&self.connection).await;
+        let alive = match bus {
+            Ok(bus) => bus.get_id().await.is_ok(),
+            Err(_) => false,
+        };
+        match alive {
+            true => None,
+            false => Self::connect().await.ok(),
+        }
     }
 
     /// Asks over a connection that there is.
@@ -44,6 +66,7 @@ impl Client {
         Ok(Self {
             connection,
             manager,
+            own: false,
         })
     }
 
@@ -120,6 +143,15 @@ impl Client {
         }
     }
 
+    /// The answer to a question, or what it means that there is none.
+    pub async fn ask<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, CtlError> {
+        ask(what, answer).await
+    }
+
     /// Reads the policy again. Waits for as long as polkit asks somebody.
     pub async fn reload(&self) -> Result<(String, Vec<String>), CtlError> {
         let what = "can't reload the policy";
@@ -167,7 +199,8 @@ async fn ask<T>(
     }
 }
 
-fn failure(what: &'static str, source: zbus::Error) -> CtlError {
+/// What an error means to the operator.
+pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
     match error::answer(&source) {
         Answer::Nobody => CtlError::Unreachable {
             reason: error::message(&source),
@@ -176,10 +209,22 @@ fn failure(what: &'static str, source: zbus::Error) -> CtlError {
             what: format!("{what}: {}", error::message(&source)),
             advice: "Changes need root, or polkit's word for the action org.interlock.Interlock1.manage.",
         },
-        Answer::Named(name, text) if name == NO_SUCH_TASK => CtlError::NoSuchTask {
-            name: text,
-            nearest: Vec::new(),
+        Answer::Named(name, text) => match name.strip_prefix(ERRORS).unwrap_or_default() {
+            "NoSuchTask" => CtlError::NoSuchTask {
+                name: text,
+                nearest: Vec::new(),
+            },
+            "NoSuchDeployment" => CtlError::NoSuchDeployment {
+                id: text,
+                nearest: Vec::new(),
+            },
+            "WouldDeadlock" => CtlError::WouldDeadlock { reason: text },
+            "HasHolder" => CtlError::HasHolder { reason: text },
+            _ => CtlError::Bus { what, source },
         },
-        Answer::Named(..) | Answer::Other => CtlError::Bus { what, source },
+        Answer::Invalid => CtlError::Usage {
+            message: format!("{what}: {}", error::message(&source)),
+        },
+        Answer::Other => CtlError::Bus { what, source },
     }
 }

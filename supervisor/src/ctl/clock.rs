@@ -46,6 +46,19 @@ impl Clock {
         )
     }
 
+    /// `02:00:12`, or with the date if it is another day; empty for 0 (none).
+    pub fn time(&self, usec: u64) -> String {
+        if usec == 0 {
+            return String::new();
+        }
+        self.local(usec)
+    }
+
+    /// How long that is ago: `3min 4s`.
+    pub fn ago(&self, usec: u64) -> String {
+        duration(self.now_usec.saturating_sub(usec))
+    }
+
     fn local(&self, usec: u64) -> String {
         let zoned = |usec: u64| {
             let stamp = Timestamp::from_microsecond(i64::try_from(usec).ok()?).ok()?;

@@ -152,6 +152,9 @@ fn help_fits_eighty_columns_and_names_every_exit_status() {
     command.build();
     for sub in command.get_subcommands_mut() {
         texts.push(sub.render_long_help().to_string());
+        for sub in sub.get_subcommands_mut() {
+            texts.push(sub.render_long_help().to_string());
+        }
     }
     for line in texts.iter().flat_map(|text| text.lines()) {
         assert!(line.chars().count() <= 80, "{line}");
@@ -174,6 +177,7 @@ Commands:
   queue   List who waits, in which order, for what
   verify  Check the policy and print every mistake
   start   Start a task and wait for it
+  deploy  Deploy while the tasks of a group are at rest
   reload  Make interlockd read the policy again
 
 Options:

@@ -15,6 +15,10 @@ pub enum Outcome {
     PolicyErrors,
     /// Interrupted from the keyboard while it waited; already told.
     Interrupted,
+    /// The group of a deployment could not be brought to rest; already told.
+    Busy,
+    /// Of the command that was run, or of the signal that interrupted the waiting.
+    Status(u8),
 }
 
 impl Outcome {
@@ -26,6 +30,9 @@ impl Outcome {
             Outcome::PolicyErrors => 3,
             // As a shell reports SIGINT.
             Outcome::Interrupted => 130,
+            // EX_TEMPFAIL of sysexits.h: the same command may succeed later.
+            Outcome::Busy => 75,
+            Outcome::Status(status) => status,
         }
     }
 }
@@ -56,6 +63,64 @@ pub enum CtlError {
         name: String,
         /// Names that it may have meant, best first.
         nearest: Vec<String>,
+    },
+    /// The policy has no such group.
+    #[error("{message}{}", did_you_mean(nearest))]
+    NoSuchGroup {
+        /// What the daemon says, with the groups that there are.
+        message: String,
+        /// Names that it may have meant, best first.
+        nearest: Vec<String>,
+    },
+    /// Neither alive nor remembered.
+    #[error(
+        "no such deployment: {id}{}",
+        or_else(
+            nearest,
+            "The deployments are listed by: interlockctl deploy list --all"
+        )
+    )]
+    NoSuchDeployment {
+        /// As it was typed.
+        id: String,
+        /// Ids that it may have meant, best first.
+        nearest: Vec<String>,
+    },
+    /// None was named, and none is alive.
+    #[error("no deployment{} is alive", group.as_ref().map(|group| format!(" of {group}")).unwrap_or_default())]
+    NoDeployment {
+        /// The group that it had to be of.
+        group: Option<String>,
+    },
+    /// None was named, and several are alive.
+    #[error("several deployments are alive; name one:\n  {}", rows.join("\n  "))]
+    SeveralDeployments {
+        /// What can be named, with whose it is.
+        rows: Vec<String>,
+    },
+    /// The caller is a process of what would have to come to rest.
+    #[error(
+        "{reason}\n\
+         The deployment would wait for the task, and the task for the deployment. Begin it from outside, \
+         as with: systemd-run interlockctl deploy run …"
+    )]
+    WouldDeadlock {
+        /// What the daemon says.
+        reason: String,
+    },
+    /// It has no expiry that could be extended.
+    #[error(
+        "{reason}\nIt lives as long as the process that began it; to change that: interlockctl deploy take-over"
+    )]
+    HasHolder {
+        /// What the daemon says.
+        reason: String,
+    },
+    /// An argument is none, as the daemon says.
+    #[error("{message}")]
+    Usage {
+        /// What was asked, and what is wrong with it.
+        message: String,
     },
     /// A template was named where one of its instances is needed.
     #[error(
@@ -121,11 +186,19 @@ impl CtlError {
     /// The exit status.
     pub fn code(&self) -> u8 {
         match self {
-            CtlError::NeedsInstance { .. } | CtlError::NotATemplate { .. } => 2,
-            CtlError::NoSuchTask { .. } => 4,
+            CtlError::NeedsInstance { .. }
+            | CtlError::NotATemplate { .. }
+            | CtlError::SeveralDeployments { .. }
+            | CtlError::Usage { .. } => 2,
+            CtlError::NoSuchTask { .. }
+            | CtlError::NoSuchGroup { .. }
+            | CtlError::NoSuchDeployment { .. }
+            | CtlError::NoDeployment { .. } => 4,
             CtlError::Unreachable { .. } | CtlError::SystemdUnreachable { .. } => 69,
             CtlError::AccessDenied { .. } => 77,
             CtlError::NoObject
+            | CtlError::WouldDeadlock { .. }
+            | CtlError::HasHolder { .. }
             | CtlError::StartRefused { .. }
             | CtlError::Bus { .. }
             | CtlError::Io { .. } => 1,
@@ -134,9 +207,21 @@ impl CtlError {
 }
 
 fn suggestion(nearest: &[String]) -> String {
+    or_else(nearest, "The tasks are listed by: interlockctl status")
+}
+
+fn did_you_mean(nearest: &[String]) -> String {
     match nearest {
-        [] => "\nThe tasks are listed by: interlockctl status".to_owned(),
+        [] => String::new(),
         names => format!("\nDid you mean {}?", names.join(", ")),
+    }
+}
+
+/// The names that may have been meant, or where to find them.
+fn or_else(nearest: &[String], otherwise: &str) -> String {
+    match nearest {
+        [] => format!("\n{otherwise}"),
+        names => did_you_mean(names),
     }
 }
 
@@ -147,6 +232,8 @@ pub enum Answer {
     Nobody,
     /// Refused for lack of rights.
     Denied,
+    /// An argument makes no sense to the other side.
+    Invalid,
     /// An error that the other side gives a name of its own, with its message.
     Named(String, String),
     /// Anything else.
@@ -171,6 +258,7 @@ pub fn answer(error: &zbus::Error) -> Answer {
                     Answer::Nobody
                 }
                 "org.freedesktop.PolicyKit1.Error.NotAuthorized" => Answer::Denied,
+                "org.freedesktop.DBus.Error.InvalidArgs" => Answer::Invalid,
                 "org.interlock.Interlock1.Error.Stopping" => Answer::Nobody,
                 name => Answer::Named(name.to_owned(), text),
             }
@@ -201,6 +289,7 @@ fn fdo_answer(error: &fdo::Error) -> Answer {
         fdo::Error::AccessDenied(_)
         | fdo::Error::AuthFailed(_)
         | fdo::Error::InteractiveAuthorizationRequired(_) => Answer::Denied,
+        fdo::Error::InvalidArgs(_) => Answer::Invalid,
         _ => Answer::Other,
     }
 }

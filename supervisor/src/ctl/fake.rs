@@ -2,14 +2,17 @@
 //!
 //! What real ones do is proven on a booted system; here is shown what interlockctl makes of their answers.
 
+use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use zbus::connection::Builder;
-use zbus::object_server::SignalEmitter;
-use zbus::{Connection, Guid, ObjectPath, OwnedObjectPath, fdo, interface};
+use zbus::object_server::{ObjectServer, SignalEmitter};
+use zbus::{Connection, Guid, ObjectPath, OwnedObjectPath, OwnedVariant, fdo, interface};
 
 use super::client::Client;
+use super::deploy::fake::{Deployments, Refusal};
+use super::deploy::proxy::ListedDeployment;
 use super::proxy::{ListedTask, QueuedTask};
 
 /// What the fakes answer, and what they were asked.
@@ -27,6 +30,8 @@ pub struct Script {
     pub skip: Option<&'static str>,
     /// Units whose start was asked for.
     pub started: Arc<Mutex<Vec<String>>>,
+    /// What it does with deployments.
+    pub deployments: Deployments,
 }
 
 struct Manager(Script);
@@ -37,6 +42,7 @@ enum Error {
     #[zbus(error)]
     ZBus(zbus::Error),
     NoSuchTask(String),
+    NoSuchDeployment(String),
 }
 
 fn object(unit: &str) -> OwnedObjectPath {
@@ -106,6 +112,26 @@ impl Manager {
             },
             Err,
         )
+    }
+
+    async fn begin_deployment(
+        &self,
+        group: &str,
+        reason: &str,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<(OwnedObjectPath, zbus::wire::OwnedFd), Refusal> {
+        let deployments = &self.0.deployments;
+        deployments.begin(group, reason, options, server).await
+    }
+
+    fn list_deployments(&self) -> Vec<ListedDeployment> {
+        self.0.deployments.list()
+    }
+
+    fn get_deployment(&self, id: &str) -> Result<OwnedObjectPath, Error> {
+        let found = self.0.deployments.get(id);
+        found.ok_or_else(|| Error::NoSuchDeployment(id.to_owned()))
     }
 
     #[zbus(signal)]
@@ -225,8 +251,8 @@ pub async fn client(script: &Script) -> (Client, Connection) {
     }
     let client = Builder::unix_stream(ours).p2p();
     let (server, client) = tokio::join!(server.build(), client.build());
-    (
-        Client::over(client.unwrap()).await.unwrap(),
-        server.unwrap(),
-    )
+    let server = server.unwrap();
+    let deployments = &script.deployments;
+    deployments.serve_others(server.object_server()).await;
+    (Client::over(client.unwrap()).await.unwrap(), server)
 }

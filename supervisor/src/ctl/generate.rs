@@ -10,6 +10,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::cli::{Cli, GenerateArgs, Generated};
+use super::deploy::manual as deploy;
 use super::error::{CtlError, Outcome};
 use super::manual;
 
@@ -32,25 +33,25 @@ pub fn run(args: &GenerateArgs) -> Result<Outcome, CtlError> {
 }
 
 fn completions(dir: &Path) -> io::Result<()> {
+    let shown = shown(NAME, &Cli::command()).version(env!("CARGO_PKG_VERSION"));
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut shown(Cli::command()), NAME, dir)?;
+        clap_complete::generate_to(shell, &mut shown.clone(), NAME, dir)?;
     }
     Ok(())
 }
 
 /// Without what is hidden from people: clap_complete would offer it.
-fn shown(command: Command) -> Command {
-    let visible: Vec<Command> = command
-        .get_subcommands()
-        .filter(|sub| !sub.is_hide_set())
-        .cloned()
-        .collect();
-    Command::new(NAME)
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(manual::ABOUT)
+fn shown(name: &'static str, command: &Command) -> Command {
+    let visible = visible(command).map(|sub| match sub.get_name() {
+        // The one that has commands of its own. (A command's name can't be made from one that isn't static.)
+        "deploy" => shown("deploy", sub),
+        _ => sub.clone(),
+    });
+    Command::new(name)
+        .about(command.get_about().cloned().unwrap_or_default())
         .disable_help_subcommand(true)
         .subcommand_required(true)
-        .subcommands(visible)
+        .subcommands(visible.collect::<Vec<Command>>())
 }
 
 /// interlockctl(1), all commands on one page.
@@ -74,13 +75,31 @@ fn man_page() -> io::Result<Vec<u8>> {
 fn synopsis(command: &Command) -> Roff {
     let mut roff = Roff::default();
     roff.control("SH", ["SYNOPSIS"]);
-    for (at, sub) in visible(command).enumerate() {
+    let callable = all(command).into_iter();
+    for (at, (name, sub)) in callable
+        .filter(|(_, sub)| !sub.has_subcommands())
+        .enumerate()
+    {
         if at > 0 {
             roff.control("br", []);
         }
-        roff.text(usage(sub));
+        roff.text(usage(&name, sub));
     }
     roff
+}
+
+/// Every command with how it is called (`deploy run`), each before those below it.
+fn all(command: &Command) -> Vec<(String, &Command)> {
+    let mut found = Vec::new();
+    for sub in visible(command) {
+        let name = sub.get_name().to_owned();
+        let below = all(sub).into_iter();
+        let below = below.map(|(below, sub)| (format!("{name} {below}"), sub));
+        let below: Vec<_> = below.collect();
+        found.push((name, sub));
+        found.extend(below);
+    }
+    found
 }
 
 fn visible(command: &Command) -> impl Iterator<Item = &Command> {
@@ -93,8 +112,8 @@ fn shown_args(command: &Command) -> impl Iterator<Item = &Arg> {
         .filter(|arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version")
 }
 
-fn usage(sub: &Command) -> Vec<Inline> {
-    let mut line = vec![bold(format!("{NAME} {}", sub.get_name()))];
+fn usage(name: &str, sub: &Command) -> Vec<Inline> {
+    let mut line = vec![bold(format!("{NAME} {name}"))];
     for arg in shown_args(sub) {
         line.push(roman(" "));
         let optional = !arg.is_required_set();
@@ -109,26 +128,42 @@ fn usage(sub: &Command) -> Vec<Inline> {
     line
 }
 
-/// `-l, --full` for an option, `TASK` for an argument.
+/// `-l|--full` for an option, `--expires SPAN` for one with a value, `TASK` for an argument.
 fn call(arg: &Arg) -> Vec<Inline> {
-    match (arg.get_short(), arg.get_long()) {
+    let mut call = match (arg.get_short(), arg.get_long()) {
         (Some(short), Some(long)) => vec![
             bold(format!("-{short}")),
             roman("|"),
             bold(format!("--{long}")),
         ],
         (None, Some(long)) => vec![bold(format!("--{long}"))],
-        _ => vec![italic(arg.get_id().as_str().to_uppercase())],
+        _ if arg.is_last_set() => {
+            return vec![
+                bold("--"),
+                roman(" "),
+                italic(arg.get_id().as_str().to_uppercase()),
+                roman("..."),
+            ];
+        }
+        _ => return vec![italic(arg.get_id().as_str().to_uppercase())],
+    };
+    if arg.get_action().takes_values() {
+        let names = arg.get_value_names().unwrap_or_default();
+        let value = names.first().map_or("", |name| name.as_str());
+        call.extend([roman(" "), italic(value)]);
     }
+    call
 }
 
 fn commands(command: &Command) -> Roff {
     let mut roff = Roff::default();
     roff.control("SH", ["COMMANDS"]);
-    for sub in visible(command) {
-        roff.control("SS", [sub.get_name()]);
-        roff.text(usage(sub));
-        roff.control("PP", []);
+    for (name, sub) in all(command) {
+        roff.control("SS", [name.as_str()]);
+        if !sub.has_subcommands() {
+            roff.text(usage(&name, sub));
+            roff.control("PP", []);
+        }
         let about = sub.get_long_about().or(sub.get_about());
         paragraphs(
             &mut roff,
@@ -155,6 +190,8 @@ fn closing() -> Roff {
         ("why --json", manual::WHY_FIELDS),
         ("queue --json", manual::QUEUE_FIELDS),
         ("verify --json", manual::VERIFY_FIELDS),
+        ("deploy list --json", deploy::LIST_FIELDS),
+        ("deploy show --json", deploy::SHOW_FIELDS),
     ] {
         roff.control("SS", [command]);
         list(&mut roff, fields);
@@ -168,6 +205,7 @@ fn closing() -> Roff {
         ("interlock", "7"),
         ("interlock-policy", "5"),
         ("interlockd", "8"),
+        ("interlock-deploy@.service", "8"),
         ("interlock-generator", "8"),
         ("systemctl", "1"),
     ];
@@ -212,12 +250,12 @@ mod tests {
         let page = page();
         let mut command = Cli::command();
         command.build();
-        for sub in visible(&command) {
-            assert!(
-                page.contains(&format!(".SS {}\n", sub.get_name())),
-                "{}",
-                sub.get_name()
-            );
+        for (name, sub) in all(&command) {
+            let heading = match name.contains(' ') {
+                true => format!(".SS \"{name}\"\n"),
+                false => format!(".SS {name}\n"),
+            };
+            assert!(page.contains(&heading), "{name}");
             for arg in shown_args(sub).filter_map(|arg| arg.get_long()) {
                 assert!(page.contains(&format!("--{arg}")), "{arg}");
             }
@@ -227,6 +265,8 @@ mod tests {
             manual::WHY_FIELDS,
             manual::QUEUE_FIELDS,
             manual::VERIFY_FIELDS,
+            deploy::LIST_FIELDS,
+            deploy::SHOW_FIELDS,
         ];
         for (name, _) in manual::EXIT_STATUS
             .iter()
@@ -238,13 +278,17 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_neither_on_the_man_page_nor_completed() {
-        assert!(!page().contains("generate"));
+        assert!(!page().contains("generate") && !page().contains("deploy hold"));
         let dir = tempfile::tempdir().unwrap();
         completions(dir.path()).unwrap();
         for file in ["interlockctl.bash", "_interlockctl", "interlockctl.fish"] {
             let text = fs::read_to_string(dir.path().join(file)).unwrap();
             assert!(
-                text.contains("verify") && !text.contains("generate"),
+                text.contains("verify") && text.contains("take-over"),
+                "{file}"
+            );
+            assert!(
+                !text.contains("generate") && !text.contains("hold"),
                 "{file}"
             );
         }

@@ -197,7 +197,7 @@ fn failure(unit: &str, source: zbus::Error) -> CtlError {
             advice: "Starting a unit needs root, or polkit's word for the action \
                      org.freedesktop.systemd1.manage-units.",
         },
-        Answer::Named(..) | Answer::Other => CtlError::StartRefused {
+        Answer::Named(..) | Answer::Invalid | Answer::Other => CtlError::StartRefused {
             unit: unit.to_owned(),
             reason,
         },

@@ -6,7 +6,8 @@ pub const ABOUT: &str = "Show and steer the tasks that interlock keeps apart";
 /// Its description.
 pub const LONG_ABOUT: &str = "\
 interlockctl shows what interlockd knows: which task runs, which waits at its
-gate, for what, and who holds that. It also checks policies and starts tasks.
+gate, for what, and who holds that. It also checks policies, starts tasks, and
+brings them to rest for deployments.
 
 Looking is open to everybody. Changes are authorised by polkit.";
 
@@ -17,7 +18,8 @@ line about it. The table fits the terminal, or 80 columns elsewhere; what was
 cut ends in an ellipsis. Instances of a template are listed as TASK@INSTANCE.
 
 States: idle; waiting (at its gate, for resources); held (at its gate, for
-another reason, as a task that comes before it); running (it has its lease);
+another reason, as a deployment or a task that comes before it); running (it
+has its lease); frozen (it runs, and a deployment has stopped its processes);
 blocked (its policy has errors, so it can't start).";
 
 /// What `why` does.
@@ -52,21 +54,32 @@ systemd is reloaded as well (as by systemctl daemon-reload), so that gates and
 drop-ins follow. No lease and no waiter is lost.";
 
 /// Exit statuses, with what they mean.
-pub const EXIT_STATUS: [(&str, &str); 8] = [
+pub const EXIT_STATUS: [(&str, &str); 10] = [
     ("0", "Success."),
     (
         "1",
-        "Failure: a task failed or was skipped, or something else went wrong.",
+        "Failure: a task, a deployment or something else failed.",
     ),
     (
         "2",
         "Wrong usage, as an unknown option or a template without an instance.",
     ),
     ("3", "The policy has errors (verify, reload)."),
-    ("4", "No such task."),
+    ("4", "No such task, group or deployment."),
     ("69", "interlockd can't be reached."),
+    (
+        "75",
+        "The group of a deployment could not be brought to rest; try later.",
+    ),
     ("77", "Access denied."),
-    ("130", "start was interrupted with Ctrl-C while it waited."),
+    (
+        "128+n",
+        "Interrupted by signal n while it waited, as 130 by Ctrl-C.",
+    ),
+    (
+        "other",
+        "That of the command, of deploy run once that has run it.",
+    ),
 ];
 
 /// Fields of `status --json`.
@@ -79,7 +92,10 @@ pub const STATUS_FIELDS: &[(&str, &str)] = &[
     ),
     ("tasks[].name", "the task's name in the policy"),
     ("tasks[].unit", "its unit"),
-    ("tasks[].state", "idle, waiting, held, running or blocked"),
+    (
+        "tasks[].state",
+        "idle, waiting, held, running, frozen or blocked",
+    ),
     ("tasks[].detail", "one line about that state, may be empty"),
     (
         "tasks[].since_usec",
@@ -91,7 +107,7 @@ pub const STATUS_FIELDS: &[(&str, &str)] = &[
 pub const WHY_FIELDS: &[(&str, &str)] = &[
     ("name", "the task's name in the policy"),
     ("unit", "its unit"),
-    ("state", "idle, waiting, held, running or blocked"),
+    ("state", "idle, waiting, held, running, frozen or blocked"),
     ("detail", "one line about that state, may be empty"),
     (
         "explanation",
@@ -107,6 +123,10 @@ pub const WHY_FIELDS: &[(&str, &str)] = &[
     ("runs", "how often it ran"),
     ("skips", "how often a start was given up"),
     ("last_skip_reason", "why, the last time, or null"),
+    (
+        "stale_since",
+        "deployment since which its code is old, or null",
+    ),
     (
         "usual_duration_usec",
         "how long its runs usually take, or null",
@@ -158,17 +178,21 @@ Fields that end in _usec are microseconds: points in time since 1970-01-01
 be added in later versions; none will be renamed or removed.";
 
 /// What its environment does.
-pub const ENVIRONMENT: [(&str, &str); 3] = [
+pub const ENVIRONMENT: [(&str, &str); 4] = [
     (
         "COLUMNS",
         "How wide tables may be, instead of the terminal's width.",
+    ),
+    (
+        "INTERLOCK_DEPLOYMENT, INTERLOCK_GROUP",
+        "Set for the command that deploy run runs.",
     ),
     ("NO_COLOR", "If set and not empty, no colour is used."),
     ("TZ", "The time zone of the times shown."),
 ];
 
 /// Copyable examples.
-pub const EXAMPLES: [(&str, &str); 5] = [
+pub const EXAMPLES: [(&str, &str); 7] = [
     ("interlockctl status", "What runs, what waits."),
     ("interlockctl why dnf-automatic", "Why it doesn't run yet."),
     (
@@ -178,6 +202,14 @@ pub const EXAMPLES: [(&str, &str); 5] = [
     (
         "interlockctl start import@foo",
         "Start an instance of a template task and wait for it.",
+    ),
+    (
+        "interlockctl deploy run --group mediawiki -- ./deploy.sh",
+        "Deploy while nothing of mediawiki runs.",
+    ),
+    (
+        "interlockctl deploy begin --group mediawiki --expires 30min",
+        "The same in two steps; then: interlockctl deploy end",
     ),
     (
         "interlockctl queue --json | jq -r '.queue[].task'",

@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod deploy;
 pub mod ending;
 pub mod error;
 pub mod generate;
@@ -54,6 +55,7 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Queue(args) => queue::run(&Client::connect().await?, &args).await,
         Command::Verify(args) => verify::run(&args),
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
+        Command::Deploy(command) => deploy::run(&Client::connect().await?, &command).await,
         Command::Reload => reload::run(&Client::connect().await?).await,
         Command::Generate(args) => generate::run(&args),
     }

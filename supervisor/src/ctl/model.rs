@@ -29,7 +29,7 @@ pub struct TaskRow {
     pub name: String,
     /// Its unit.
     pub unit: String,
-    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    /// `idle`, `waiting`, `held`, `running`, `frozen` or `blocked`.
     pub state: String,
     /// One line about that state.
     pub detail: String,
@@ -97,7 +97,7 @@ pub struct TaskDetails {
     pub name: String,
     /// Its unit.
     pub unit: String,
-    /// `idle`, `waiting`, `held`, `running` or `blocked`.
+    /// `idle`, `waiting`, `held`, `running`, `frozen` or `blocked`.
     pub state: String,
     /// One line about that state.
     pub detail: String,
@@ -123,6 +123,8 @@ pub struct TaskDetails {
     pub skips: u64,
     /// Why, the last time.
     pub last_skip_reason: Option<String>,
+    /// The deployment since which the code that it runs is old.
+    pub stale_since: Option<String>,
     /// How long its runs usually take, microseconds.
     pub usual_duration_usec: Option<u64>,
     /// How long it usually waits at its gate, microseconds.
@@ -152,13 +154,16 @@ impl TaskDetails {
             skips: take(all, "Skips"),
             last_skip_reason: Some(take(all, "LastSkipReason"))
                 .filter(|reason: &String| !reason.is_empty()),
+            stale_since: Some(take(all, "StaleSince"))
+                .filter(|deployment: &String| !deployment.is_empty()),
             usual_duration_usec: some(take(all, "UsualDuration")),
             usual_wait_usec: some(take(all, "UsualWait")),
         }
     }
 }
 
-fn take<T>(all: &mut HashMap<String, OwnedVariant>, name: &str) -> T
+/// A property out of a reply to `GetAll`; one that is missing or of another type is as good as none.
+pub(super) fn take<T>(all: &mut HashMap<String, OwnedVariant>, name: &str) -> T
 where
     T: Default + TryFrom<Variant<'static>>,
 {
@@ -168,7 +173,8 @@ where
         .unwrap_or_default()
 }
 
-fn some(usec: u64) -> Option<u64> {
+/// 0 is none.
+pub(super) fn some(usec: u64) -> Option<u64> {
     Some(usec).filter(|&usec| usec > 0)
 }
 
@@ -187,7 +193,7 @@ pub fn label(name: &str, unit: &str) -> String {
 pub fn style(state: &str) -> Style {
     match state {
         "running" => Style::Good,
-        "waiting" | "held" => Style::Waiting,
+        "waiting" | "held" | "frozen" => Style::Waiting,
         "blocked" => Style::Bad,
         "idle" => Style::Dim,
         _ => Style::Plain,

@@ -1,7 +1,9 @@
 //! The daemon's D-Bus interface, as its clients see it.
 
 use zbus::proxy;
-use zbus::wire::OwnedObjectPath;
+use zbus::wire::{OwnedFd, OwnedObjectPath};
+
+use super::deploy::proxy::{ListedDeployment, Options};
 
 /// A row of `ListTasks`: name, unit, state, detail, since (CLOCK_REALTIME usec, 0 = none), object path.
 pub type ListedTask = (String, String, String, String, u64, OwnedObjectPath);
@@ -12,8 +14,8 @@ pub type QueuedTask = (u32, String, String, Vec<String>, String, u64);
 /// The interface of the tasks' objects, read whole by `GetAll`.
 pub const TASK_INTERFACE: &str = "org.interlock.Interlock1.Task";
 
-/// The error that `GetTask` and `Explain` reply with to an unknown name.
-pub const NO_SUCH_TASK: &str = "org.interlock.Interlock1.Error.NoSuchTask";
+/// Names of interlockd's own errors begin with it.
+pub const ERRORS: &str = "org.interlock.Interlock1.Error.";
 
 /// The supervisor's root object.
 #[proxy(
@@ -39,6 +41,23 @@ pub trait Manager {
     /// polkit may ask somebody for a password before it replies.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> zbus::Result<(String, Vec<String>)>;
+
+    /// Begins a deployment over a group; replies with its object and its holder, the fd that keeps it alive.
+    ///
+    /// polkit may ask somebody for a password before it replies.
+    #[zbus(allow_interactive_auth)]
+    fn begin_deployment(
+        &self,
+        group: &str,
+        reason: &str,
+        options: &Options<'_>,
+    ) -> zbus::Result<(OwnedObjectPath, OwnedFd)>;
+
+    /// Those that are alive and the last ones that have ended, the oldest first.
+    fn list_deployments(&self) -> zbus::Result<Vec<ListedDeployment>>;
+
+    /// The object of a deployment, by its id.
+    fn get_deployment(&self, id: &str) -> zbus::Result<OwnedObjectPath>;
 
     /// Emitted when a start was given up.
     #[zbus(signal)]

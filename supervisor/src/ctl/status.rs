@@ -68,7 +68,7 @@ pub fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
 }
 
 fn summary(status: &Status) -> String {
-    let states = ["running", "waiting", "held", "blocked"]
+    let states = ["running", "frozen", "waiting", "held", "blocked"]
         .into_iter()
         .filter_map(|state| {
             let count = status

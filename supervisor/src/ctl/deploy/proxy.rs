@@ -1,0 +1,46 @@
+//! The interface of a deployment's object, as clients see it.
+
+use std::collections::HashMap;
+
+use zbus::proxy;
+use zbus::wire::{OwnedFd, OwnedObjectPath, Variant};
+
+/// A row of `ListDeployments`: id, group, state, reason, owner, since, expires (0 = none), object path.
+pub type ListedDeployment = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    u64,
+    u64,
+    OwnedObjectPath,
+);
+
+/// An element of `Tasks`: task, unit, action, state, detail, since, usual duration.
+pub type ListedMember = (String, String, String, String, String, u64, u64);
+
+/// Options of `BeginDeployment` and `TakeOver`.
+pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
+
+/// The interface, read whole by `GetAll`.
+pub const INTERFACE: &str = "org.interlock.Interlock1.Deployment";
+
+/// A deployment's object. polkit may ask somebody for a password before a method replies.
+#[proxy(
+    interface = "org.interlock.Interlock1.Deployment",
+    default_service = "org.interlock.Interlock1"
+)]
+pub trait Deployment {
+    /// Ends it; returns at once.
+    #[zbus(allow_interactive_auth)]
+    fn end(&self, reason: &str) -> zbus::Result<()>;
+
+    /// A new expiry, from now.
+    #[zbus(allow_interactive_auth)]
+    fn extend(&self, span: &Variant<'_>) -> zbus::Result<()>;
+
+    /// Makes the caller its owner.
+    #[zbus(allow_interactive_auth)]
+    fn take_over(&self, reason: &str, options: &Options<'_>) -> zbus::Result<OwnedFd>;
+}

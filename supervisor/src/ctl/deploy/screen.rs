@@ -1,0 +1,156 @@
+//! Where progress goes: a picture on a terminal that is drawn over and over, lines elsewhere, and the status text of
+//! a unit.
+
+use std::io::{self, IsTerminal, Write};
+
+use libsystemd::daemon::{self, NotifyState};
+use terminal_size::{Height, Width, terminal_size_of};
+
+use super::model::Deployment;
+use super::progress;
+use crate::ctl::clock::Clock;
+use crate::ctl::{output, text};
+
+/// More lines than that tell nobody more.
+const MOST_LINES: usize = 15;
+
+/// Shows how a deployment comes along, on standard error.
+pub struct Progress {
+    place: Place,
+    shown: Option<Deployment>,
+}
+
+enum Place {
+    /// So many cells and lines, of which so many are drawn.
+    Terminal {
+        cells: usize,
+        lines: usize,
+        drawn: usize,
+    },
+    /// A line for each change.
+    Log,
+    /// The same, and the status text of the unit.
+    Unit,
+}
+
+impl Progress {
+    /// On standard error.
+    pub fn on_stderr() -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let size = terminal_size_of(io::stderr());
+        let place = match size {
+            Some((Width(cells), Height(lines))) if io::stderr().is_terminal() && !dumb => {
+                let known = |size: u16, usual: usize| match size {
+                    // A serial console tells 0.
+                    0 => usual,
+                    size => usize::from(size),
+                };
+                Place::Terminal {
+                    // One cell less, so that the cursor doesn't wrap to the next line.
+                    cells: known(cells, output::USUAL_WIDTH) - 1,
+                    lines: known(lines, 24).saturating_sub(2).clamp(1, MOST_LINES),
+                    drawn: 0,
+                }
+            }
+            _ => Place::Log,
+        };
+        Self { place, shown: None }
+    }
+
+    /// For systemd(1), which has started this process as a unit.
+    pub fn of_unit() -> Self {
+        Self {
+            place: Place::Unit,
+            shown: None,
+        }
+    }
+
+    /// Whether times that go by want it drawn again.
+    pub fn is_drawn(&self) -> bool {
+        matches!(self.place, Place::Terminal { .. })
+    }
+
+    /// Shows a state.
+    pub fn show(&mut self, now: &Deployment) {
+        let clock = Clock::of_host();
+        if !self.is_drawn() {
+            for line in progress::changes(self.shown.as_ref(), now, &clock) {
+                tell(&line);
+            }
+        }
+        if matches!(self.place, Place::Unit) && !now.is_over() {
+            let picture = progress::picture(now, &clock, MOST_LINES);
+            // What is waited for says more than how much of it there is.
+            let line = picture.get(1).or(picture.first());
+            notify(&[NotifyState::Status(text::one_line(
+                line.map_or("", |line| line.trim()),
+            ))]);
+        }
+        self.shown = Some(now.clone());
+        self.draw();
+    }
+
+    /// Draws it again.
+    pub fn draw(&mut self) {
+        let (
+            Place::Terminal {
+                cells,
+                lines,
+                drawn,
+            },
+            Some(now),
+        ) = (&mut self.place, &self.shown)
+        else {
+            return;
+        };
+        let picture = progress::picture(now, &Clock::of_host(), *lines);
+        let picture: Vec<String> = picture
+            .iter()
+            .map(|line| text::fit(&text::one_line(line), *cells))
+            .collect();
+        write(&format!("{}{}\n", erasing(*drawn), picture.join("\n")));
+        *drawn = picture.len();
+    }
+
+    /// Takes the picture away.
+    pub fn clear(&mut self) {
+        if let Place::Terminal { drawn, .. } = &mut self.place {
+            let drawn = std::mem::take(drawn);
+            if drawn > 0 {
+                write(&erasing(drawn));
+            }
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Up so many lines, and all below it away (console_codes(4): CUU, ED).
+fn erasing(lines: usize) -> String {
+    match lines {
+        0 => String::new(),
+        lines => format!("\x1b[{lines}A\r\x1b[J"),
+    }
+}
+
+/// A line on standard error that stays.
+pub fn tell(line: &str) {
+    write(&format!("{}\n", text::one_line(line)));
+}
+
+/// Tells systemd; without one there is nobody to tell.
+pub fn notify(states: &[NotifyState]) {
+    let _ = daemon::notify(false, states);
+}
+
+fn write(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // There is nobody to tell that this failed.
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
+}

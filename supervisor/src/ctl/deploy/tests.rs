@@ -1,0 +1,499 @@
+//! How `interlockctl deploy` follows a deployment, and what its exit status says.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use zbus::Connection;
+
+use super::calls::{self, Wish};
+use super::cli::{EndArgs, ExtendArgs, RunArgs, TakeOverArgs};
+use super::fake::{self, Deployments, Refusal};
+use super::screen::Progress;
+use super::signals::Signals;
+use super::{begin, end, hold, manual, model, run};
+use crate::ctl::client::Client;
+use crate::ctl::error::{CtlError, Outcome};
+use crate::ctl::fake::Script;
+
+fn deployments() -> Deployments {
+    Deployments {
+        settles: Some(("ready", "")),
+        ends: ("ended", ""),
+        ..Deployments::default()
+    }
+}
+
+async fn client(deployments: &Deployments) -> (Client, Connection) {
+    let script = Script {
+        deployments: deployments.clone(),
+        ..Script::default()
+    };
+    crate::ctl::fake::client(&script).await
+}
+
+fn shell(script: &str) -> RunArgs {
+    RunArgs {
+        group: "mediawiki".to_owned(),
+        reason: "release 42".to_owned(),
+        max_wait: Some("5min".to_owned()),
+        command: ["sh", "-c", script].map(OsString::from).to_vec(),
+    }
+}
+
+async fn run_quietly(deployments: &Deployments, args: &RunArgs) -> Result<Outcome, CtlError> {
+    let (client, _server) = client(deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    run::run_with(&client, args, Progress::on_stderr(), caught).await
+}
+
+/// A FIFO; who opens it waits for the other side.
+fn fifo(dir: &tempfile::TempDir) -> String {
+    let path = dir.path().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+async fn read(path: &str) -> String {
+    let path = path.to_owned();
+    let text = tokio::task::spawn_blocking(move || fs::read_to_string(path).unwrap());
+    text.await.unwrap()
+}
+
+async fn write(path: &str) {
+    let path = path.to_owned();
+    let written = tokio::task::spawn_blocking(move || fs::write(path, "go\n").unwrap());
+    written.await.unwrap();
+}
+
+#[tokio::test]
+async fn command_runs_while_the_group_is_at_rest_and_knows_the_deployment() {
+    let deployments = deployments();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let args = shell(&format!(
+        "echo $INTERLOCK_DEPLOYMENT $INTERLOCK_GROUP >{}",
+        out.display()
+    ));
+    let outcome = run_quietly(&deployments, &args).await.unwrap();
+    assert_eq!(outcome, Outcome::Status(0));
+    assert_eq!(fs::read_to_string(out).unwrap(), "mediawiki-3 mediawiki\n");
+    assert_eq!(
+        deployments.asked(),
+        [
+            "begin mediawiki \"release 42\" max-wait=5min",
+            "end \"the command has ended\""
+        ]
+    );
+    deployments.is_let_go().await;
+}
+
+#[tokio::test]
+async fn exit_status_is_the_commands() {
+    for (script, status, reason) in [
+        ("exit 3", 3, "the command failed with exit status 3"),
+        ("kill -KILL $$", 137, "the command was killed by signal 9"),
+    ] {
+        let deployments = deployments();
+        let outcome = run_quietly(&deployments, &shell(script)).await.unwrap();
+        assert_eq!(outcome, Outcome::Status(status));
+        assert_eq!(deployments.asked()[1], format!("end {reason:?}"));
+    }
+}
+
+#[tokio::test]
+async fn command_that_is_not_there_ends_the_deployment() {
+    for (command, status) in [("/nonexistent", 127), ("/", 126)] {
+        let deployments = deployments();
+        let mut args = shell("");
+        args.command = vec![command.into()];
+        let outcome = run_quietly(&deployments, &args).await.unwrap();
+        assert_eq!(outcome, Outcome::Status(status));
+        assert!(deployments.asked()[1].starts_with("end \"can't run"));
+    }
+}
+
+#[tokio::test]
+async fn group_that_does_not_come_to_rest_is_a_temporary_failure_and_nothing_is_run() {
+    let deployments = Deployments {
+        settles: Some(("failed", "upcp is inside an RPM transaction")),
+        ..deployments()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let args = shell(&format!("touch {}", out.display()));
+    let outcome = run_quietly(&deployments, &args).await.unwrap();
+    assert_eq!((outcome, outcome.code()), (Outcome::Busy, 75));
+    assert!(!out.exists());
+}
+
+#[tokio::test]
+async fn end_that_fails_is_told_unless_the_command_has_failed_already() {
+    for (script, outcome) in [("exit 0", Outcome::Failed), ("exit 3", Outcome::Status(3))] {
+        let deployments = Deployments {
+            ends: ("failed", "jobrunner.service could not be started again"),
+            ..deployments()
+        };
+        let told = run_quietly(&deployments, &shell(script)).await.unwrap();
+        assert_eq!(told, outcome);
+    }
+}
+
+#[tokio::test]
+async fn signal_while_the_group_comes_to_rest_ends_the_deployment() {
+    let deployments = Deployments {
+        settles: None,
+        ..deployments()
+    };
+    for (signal, status) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+    ] {
+        let (client, _server) = client(&deployments).await;
+        let (signals, caught) = Signals::scripted();
+        let args = shell("exit 0");
+        let interrupting = async {
+            deployments.is_looked_at(0).await;
+            signals.send(signal).unwrap();
+        };
+        let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+        let (outcome, ()) = tokio::join!(running, interrupting);
+        assert_eq!(outcome.unwrap(), Outcome::Status(status));
+        let ended = format!("end \"interrupted by {signal}\"");
+        assert_eq!(deployments.asked()[1], ended);
+        deployments.asked.lock().unwrap().clear();
+        deployments.seen.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test]
+async fn signal_is_passed_on_to_the_command() {
+    let deployments = deployments();
+    let (client, _server) = client(&deployments).await;
+    let (signals, caught) = Signals::scripted();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(&dir);
+    let args = shell(&format!("echo ready >{fifo}; exec sleep 1000"));
+    let signalling = async {
+        assert_eq!(read(&fifo).await, "ready\n");
+        signals.send(Signal::SIGTERM).unwrap();
+    };
+    let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+    let (outcome, ()) = tokio::join!(running, signalling);
+    assert_eq!(outcome.unwrap(), Outcome::Status(143));
+}
+
+#[tokio::test]
+async fn command_does_not_inherit_the_holder() {
+    let deployments = deployments();
+    let (client, _server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(&dir);
+    // It leaves a process behind.
+    let args = shell(&format!("(cat {fifo} >/dev/null) & exit 0"));
+    let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+    assert_eq!(running.await.unwrap(), Outcome::Status(0));
+    deployments.is_let_go().await;
+    write(&fifo).await;
+}
+
+#[tokio::test]
+async fn deployment_that_was_taken_over_is_not_ended() {
+    for (what, outcome) in [
+        ("takes it over", Outcome::Status(0)),
+        ("ends it", Outcome::Status(0)),
+        ("failed", Outcome::Failed),
+    ] {
+        let deployments = deployments();
+        let (client, server) = client(&deployments).await;
+        let (_signals, caught) = Signals::scripted();
+        let dir = tempfile::tempdir().unwrap();
+        let (ready, fifo) = (dir.path().join("ready"), fifo(&dir));
+        mkfifo(&ready, Mode::S_IRWXU).unwrap();
+        let args = shell(&format!("echo >{}; cat {fifo}", ready.display()));
+        let interfering = async {
+            read(ready.to_str().unwrap()).await;
+            let looks = deployments.looks();
+            fake::meanwhile(&server, what).await;
+            deployments.is_looked_at(looks).await;
+            // A question that is answered after that look.
+            client.tasks().await.unwrap();
+            write(&fifo).await;
+        };
+        let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+        let (told, ()) = tokio::join!(running, interfering);
+        assert_eq!(told.unwrap(), outcome, "{what}");
+        assert_eq!(deployments.asked().len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn daemon_that_is_being_restarted_is_asked_again() {
+    let deployments = deployments();
+    *deployments.silent.lock().unwrap() = 2;
+    let outcome = run_quietly(&deployments, &shell("exit 0")).await.unwrap();
+    assert_eq!(outcome, Outcome::Status(0));
+    assert_eq!(deployments.asked()[1], "end \"the command has ended\"");
+}
+
+#[tokio::test]
+async fn begin_leaves_the_deployment_to_its_expiry() {
+    let deployments = deployments();
+    let (client, _server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let wish = Wish {
+        group: "mediawiki".to_owned(),
+        expires: Some("30min".to_owned()),
+        ..Wish::default()
+    };
+    let outcome = begin::begin_with(&client, &wish, Progress::on_stderr(), caught).await;
+    assert_eq!(outcome.unwrap(), Outcome::Done);
+    assert_eq!(
+        deployments.asked(),
+        ["begin mediawiki \"\" expires=30min"],
+        "and not ended"
+    );
+}
+
+async fn begin_error(group: &str, refusal: Option<Refusal>) -> CtlError {
+    let deployments = Deployments {
+        refuse: refusal,
+        ..deployments()
+    };
+    let (client, _server) = client(&deployments).await;
+    let wish = Wish {
+        group: group.to_owned(),
+        ..Wish::default()
+    };
+    calls::begin(&client, &wish).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn unknown_group_is_told_with_the_nearest() {
+    let error = begin_error("mediawik", None).await;
+    assert_eq!(error.code(), 4);
+    assert_eq!(
+        error.to_string(),
+        "no group \"mediawik\"; there are: import, mediawiki\nDid you mean mediawiki?"
+    );
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    let denied = Refusal::AccessDenied("not authorised".to_owned());
+    let error = begin_error("mediawiki", Some(denied)).await;
+    assert_eq!(error.code(), 77);
+    assert!(
+        error
+            .to_string()
+            .contains("org.interlock.Interlock1.deploy"),
+        "{error}"
+    );
+    let invalid = Refusal::InvalidArgs("\"soon\" is no time span".to_owned());
+    let error = begin_error("mediawiki", Some(invalid)).await;
+    assert_eq!(error.code(), 2);
+    assert!(error.to_string().contains("\"soon\""), "{error}");
+    let deadlock = Refusal::WouldDeadlock("pid 7 belongs to upcp.service".to_owned());
+    let error = begin_error("mediawiki", Some(deadlock)).await;
+    assert_eq!(error.code(), 1);
+    assert!(error.to_string().starts_with("pid 7"), "{error}");
+}
+
+#[tokio::test]
+async fn extend_and_take_over_tell_why_not() {
+    let deployments = deployments();
+    let (client, _server) = client(&deployments).await;
+    let wish = Wish {
+        group: "mediawiki".to_owned(),
+        ..Wish::default()
+    };
+    let _holder = calls::begin(&client, &wish).await.unwrap();
+    let args = ExtendArgs {
+        id: fake::ID.to_owned(),
+        span: "1h".to_owned(),
+    };
+    let error = end::extend(&client, &args).await.unwrap_err();
+    assert!(error.to_string().contains("it has a holder"), "{error}");
+    assert_eq!(error.code(), 1);
+    let args = TakeOverArgs {
+        id: fake::ID.to_owned(),
+        expires: "1h".to_owned(),
+        reason: "the host is gone".to_owned(),
+    };
+    let error = end::take_over(&client, &args).await.unwrap_err();
+    assert_eq!(error.code(), 77);
+    assert!(
+        error
+            .to_string()
+            .contains("org.interlock.Interlock1.manage"),
+        "{error}"
+    );
+    assert_eq!(
+        deployments.asked()[1..],
+        ["extend 1h", "take over \"the host is gone\" [\"expires\"]"]
+    );
+}
+
+async fn end(
+    others: &[(&'static str, &'static str, &'static str)],
+    id: Option<&str>,
+    group: Option<&str>,
+) -> Result<Outcome, CtlError> {
+    let deployments = Deployments {
+        others: others.to_vec(),
+        ..deployments()
+    };
+    let (client, _server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let args = EndArgs {
+        id: id.map(str::to_owned),
+        group: group.map(str::to_owned),
+        reason: String::new(),
+    };
+    end::end_with(&client, &args, Progress::on_stderr(), caught).await
+}
+
+#[tokio::test]
+async fn the_only_deployment_needs_no_id() {
+    let live = ("mediawiki-3", "mediawiki", "ready");
+    let over = ("mediawiki-2", "mediawiki", "failed");
+    let other = ("import-1", "import", "settling");
+    let error = end(&[over], None, None).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string()),
+        (4, "no deployment is alive".to_owned())
+    );
+    let error = end(&[live, other], None, None).await.unwrap_err();
+    assert_eq!(error.code(), 2);
+    assert!(
+        error
+            .to_string()
+            .contains("\n  import-1 (import, by alice (uid 1000))"),
+        "{error}"
+    );
+    for group in [None, Some("mediawiki")] {
+        assert_eq!(
+            end(&[over, live], None, group).await.unwrap(),
+            Outcome::Done
+        );
+    }
+    let error = end(&[live], None, Some("import")).await.unwrap_err();
+    assert_eq!(error.to_string(), "no deployment of import is alive");
+}
+
+#[tokio::test]
+async fn ending_what_is_over_tells_how_it_ended() {
+    let others = [
+        ("mediawiki-1", "mediawiki", "ended"),
+        ("mediawiki-2", "mediawiki", "failed"),
+    ];
+    for (id, outcome) in [
+        ("mediawiki-1", Outcome::Done),
+        ("mediawiki-2", Outcome::Failed),
+    ] {
+        assert_eq!(end(&others, Some(id), None).await.unwrap(), outcome);
+    }
+    let error = end(&others, Some("mediawiki-9"), None).await.unwrap_err();
+    assert_eq!(error.code(), 4);
+    assert!(
+        error.to_string().contains("Did you mean mediawiki-1"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn unit_holds_its_deployment_until_it_is_stopped() {
+    for settles in [None, Some(("ready", ""))] {
+        let deployments = Deployments {
+            settles,
+            ..deployments()
+        };
+        let (client, _server) = client(&deployments).await;
+        let (signals, caught) = Signals::scripted();
+        let stopping = async {
+            let state = settles.map_or("settling", |(state, _)| state);
+            deployments.is_seen(state).await;
+            signals.send(Signal::SIGTERM).unwrap();
+        };
+        let holding = hold::hold_with(&client, "mediawiki", caught);
+        let (outcome, ()) = tokio::join!(holding, stopping);
+        assert_eq!(outcome.unwrap(), Outcome::Done);
+        let asked = deployments.asked();
+        assert_eq!(
+            asked[0],
+            "begin mediawiki \"interlock-deploy@mediawiki.service\""
+        );
+        assert!(asked[1].starts_with("end "), "{asked:?}");
+        assert_eq!(asked.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn unit_ends_with_its_deployment() {
+    for (what, outcome) in [("ends it", Outcome::Done), ("failed", Outcome::Failed)] {
+        let deployments = deployments();
+        let (client, server) = client(&deployments).await;
+        let (_signals, caught) = Signals::scripted();
+        let interfering = async {
+            deployments.is_seen("ready").await;
+            client.tasks().await.unwrap();
+            fake::meanwhile(&server, what).await;
+        };
+        let holding = hold::hold_with(&client, "mediawiki", caught);
+        let (told, ()) = tokio::join!(holding, interfering);
+        assert_eq!(told.unwrap(), outcome, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn unit_whose_group_does_not_come_to_rest_fails() {
+    let deployments = Deployments {
+        settles: Some(("failed", "upcp didn't end in time")),
+        ..deployments()
+    };
+    let (client, _server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let outcome = hold::hold_with(&client, "mediawiki", caught).await;
+    assert_eq!(outcome.unwrap(), Outcome::Busy);
+}
+
+/// Names of all fields, as the manual writes them.
+fn names(value: &serde_json::Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (key, value) in value.as_object().unwrap() {
+        match value.as_array().and_then(|array| array.first()) {
+            Some(first) => {
+                found.extend(names(first).iter().map(|name| format!("{key}[].{name}")));
+            }
+            None => drop(found.insert(key.clone())),
+        }
+    }
+    found
+}
+
+fn documented(fields: &[(&str, &str)]) -> BTreeSet<String> {
+    fields.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn json_has_the_fields_of_the_manual_and_no_others() {
+    let deployments = Deployments {
+        others: vec![("mediawiki-1", "mediawiki", "ended")],
+        ..deployments()
+    };
+    let (client, _server) = client(&deployments).await;
+    let rows = calls::list(&client).await.unwrap();
+    let object = rows[0].object.clone();
+    let list = model::Deployments { deployments: rows };
+    let list = serde_json::to_value(list).unwrap();
+    assert_eq!(names(&list), documented(manual::LIST_FIELDS));
+    let facts = calls::facts(&client, &object).await.unwrap();
+    assert_eq!(facts.tasks[0].detail, "then stop");
+    let facts = serde_json::to_value(facts).unwrap();
+    assert_eq!(names(&facts), documented(manual::SHOW_FIELDS));
+}

@@ -1,0 +1,154 @@
+//! One deployment, followed from here to its end, also over a restart of interlockd or of the bus.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, sleep};
+use zbus::OwnedObjectPath;
+use zbus::fdo::PropertiesChangedStream;
+use zbus::proxy::OwnerChangedStream;
+
+use super::calls;
+use super::model::Deployment;
+use crate::ctl::client::{self, Client};
+use crate::ctl::error::CtlError;
+
+/// interlockd finds its deployments again when it comes back; a host that is busy with maintenance may take a while.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts to reach it.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A deployment and what tells of its changes.
+pub struct Watch {
+    client: Client,
+    object: OwnedObjectPath,
+    /// Known from the first look on.
+    id: Option<String>,
+    signals: Option<Signals>,
+    /// Whether something has changed since the last look.
+    changed: bool,
+}
+
+/// They only say that it is worth looking again.
+struct Signals {
+    properties: PropertiesChangedStream,
+    /// A daemon that was restarted has signalled nothing meanwhile.
+    owner: OwnerChangedStream<'static>,
+}
+
+impl Watch {
+    /// Follows the deployment with this object.
+    pub fn new(client: &Client, object: OwnedObjectPath) -> Self {
+        Self {
+            client: client.clone(),
+            object,
+            id: None,
+            signals: None,
+            changed: true,
+        }
+    }
+
+    /// The next state that differs from the last one told; the present one at first. Cancel safe.
+    pub async fn next(&mut self) -> Result<Deployment, CtlError> {
+        if !self.changed {
+            self.wait_for_signal().await;
+            self.changed = true;
+        }
+        let facts = self.look().await?;
+        self.changed = false;
+        Ok(facts)
+    }
+
+    /// Ends it.
+    pub async fn end(&mut self, reason: &str) -> Result<(), CtlError> {
+        let since = Instant::now();
+        loop {
+            match calls::end(&self.client, &self.object, reason).await {
+                Err(error) if may_pass(&error) && since.elapsed() < PATIENCE => {
+                    sleep(PAUSE).await;
+                    self.find_again().await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn wait_for_signal(&mut self) {
+        let Some(signals) = &mut self.signals else {
+            return;
+        };
+        let more = tokio::select! {
+            signal = signals.properties.next() => signal.is_some(),
+            owner = signals.owner.next() => owner.is_some(),
+        };
+        if !more {
+            // The connection is lost.
+            self.signals = None;
+        }
+    }
+
+    /// The present state; waits for a daemon that is being restarted.
+    async fn look(&mut self) -> Result<Deployment, CtlError> {
+        let since = Instant::now();
+        loop {
+            match self.try_look().await {
+                Err(error) if may_pass(&error) && since.elapsed() < PATIENCE => {
+                    sleep(PAUSE).await;
+                    self.find_again().await;
+                }
+                Ok(facts) => {
+                    self.id = Some(facts.id.clone());
+                    return Ok(facts);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_look(&mut self) -> Result<Deployment, CtlError> {
+        if self.signals.is_none() {
+            // Before the look, so that no change is missed in between.
+            let signals = self.subscribe().await;
+            let signals =
+                signals.map_err(|error| client::failure("can't listen to interlockd", error));
+            self.signals = Some(signals?);
+        }
+        calls::facts(&self.client, &self.object).await
+    }
+
+    async fn subscribe(&self) -> zbus::Result<Signals> {
+        let properties = calls::properties(&self.client, &self.object).await?;
+        Ok(Signals {
+            owner: self
+                .client
+                .manager()
+                .inner()
+                .receive_owner_changed()
+                .await?,
+            properties: properties.receive_properties_changed().await?,
+        })
+    }
+
+    /// Another connection if this one is lost, and the deployment's object by its id.
+    async fn find_again(&mut self) {
+        if let Some(another) = self.client.again_if_lost().await {
+            self.client = another;
+            self.signals = None;
+        }
+        if let Some(id) = &self.id
+            && let Ok(object) = calls::lookup(&self.client, id).await
+            && object != self.object
+        {
+            self.object = object;
+            self.signals = None;
+        }
+    }
+}
+
+/// Whether an error may be one of a daemon, or a bus, that is just being restarted.
+fn may_pass(error: &CtlError) -> bool {
+    matches!(
+        error,
+        CtlError::Unreachable { .. } | CtlError::NoSuchDeployment { .. }
+    )
+}
