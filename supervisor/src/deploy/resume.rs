@@ -29,7 +29,12 @@ impl Deployment {
                 }
                 Phase::Frozen | Phase::Freezing => {
                     steps.push(Step::Thaw(unit.clone()));
-                    member.enter(Phase::Resumed, "", sight.realtime);
+                    let phase = match member.checkpointed {
+                        // Frozen on its way to a checkpoint.
+                        true => Phase::Waiting,
+                        false => Phase::Resumed,
+                    };
+                    member.enter(phase, "", sight.realtime);
                 }
                 _ => {}
             }
@@ -41,6 +46,22 @@ impl Deployment {
             let again = member.resume || (member.undo && !was_ready);
             match member.phase {
                 Phase::Stopping | Phase::Stopped if !again => {}
+                // Told to end at a checkpoint, and still at it: it goes on when it has ended.
+                Phase::Waiting | Phase::Ignored if again && !was_acted_on(&seen) => {
+                    member.enter(Phase::Checkpointing, "", sight.realtime);
+                    member.asked = true;
+                }
+                // It ended after all, as it was told.
+                Phase::Ignored | Phase::Ended if again && seen.is_at_rest() => {
+                    member.enter(Phase::Starting, "", sight.realtime);
+                    steps.push(Step::Start(unit.clone(), member.checkpointed));
+                    all_asked = false;
+                }
+                Phase::Waiting if again => {
+                    member.enter(Phase::Starting, "", sight.realtime);
+                    steps.push(Step::Start(unit.clone(), member.checkpointed));
+                    all_asked = false;
+                }
                 Phase::Stopping | Phase::Stopped if other.is_some() => {
                     member.resume = true;
                     hand_over(unit, member, other, sight, steps);
@@ -77,6 +98,11 @@ impl Deployment {
             let seen = sight.units.get(unit).cloned().unwrap_or_default();
             let at = sight.realtime;
             match member.phase {
+                // interlockd was killed before it could; or just after, and then it runs twice rather than never.
+                Phase::Starting if !is_under_way(member, &seen) => {
+                    steps.push(Step::Start(unit.clone(), member.checkpointed));
+                    is_done = false;
+                }
                 Phase::Starting => match outcome(member, &seen, is_late, at) {
                     Some((phase, detail)) => member.enter(phase, detail, at),
                     None => is_done = false,

@@ -33,6 +33,8 @@ impl Deployment {
         let in_grace = sight.now < self.grace_until;
         let last = self.last_deadline();
         let mut stuck = None;
+        let before = self.members.clone();
+        let mut news = Vec::new();
         for (unit, seen) in &sight.units {
             let Some(member) = self.members.get_mut(unit) else {
                 continue;
@@ -42,7 +44,7 @@ impl Deployment {
                 member,
                 seen,
                 sight,
-                steps,
+                steps: &mut news,
             };
             hand.notice_rest();
             if hand.member.phase.is_settled() || (in_grace && hand.member.phase == Phase::Running) {
@@ -61,8 +63,13 @@ impl Deployment {
             }
         }
         if let Some(why) = stuck {
+            // Nothing more is begun: what was to be done now to others isn't.
+            self.members = before;
             self.refuse(why);
-        } else if self.all_rest(sight) {
+            return;
+        }
+        steps.append(&mut news);
+        if self.all_rest(sight) {
             self.stage = Stage::Ready;
             self.ready_since = sight.realtime;
         }
@@ -176,6 +183,10 @@ impl Hand<'_> {
             return;
         }
         match self.member.phase {
+            // It was told to end, and was on its way.
+            Phase::Running | Phase::Waiting if self.member.resume || self.member.undo => {
+                self.enter(Phase::Stopped, "");
+            }
             Phase::Running | Phase::Waiting => self.enter(Phase::Ended, "it ended by itself"),
             Phase::Stopping => {
                 // Why the fallback was taken stays.
@@ -311,6 +322,7 @@ impl Hand<'_> {
         if self.member.fell_back
             || self.seen.busy.is_some()
             || self.member.action == DeployAction::Protect
+            || self.member.phase == Phase::Stopping
             || fallback == DeployAction::Protect
         {
             return false;

@@ -1,1 +1,565 @@
+//! Deployments against a small world that keeps its own books.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use interlock_generator::policy::settings::DeployAction;
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Usec = 1_000_000;
+
+/// A unit of the world.
+#[derive(Debug, Clone)]
+struct Unit {
+    rule: Rule,
+    activity: Activity,
+    frozen: bool,
+    stop_queued: bool,
+    start_queued: bool,
+    failed: bool,
+    /// It holds a lock for so many ticks.
+    busy: u32,
+    /// It ends by itself after so many ticks of running.
+    ends_in: u32,
+    /// A stop takes so many ticks.
+    stop_takes: u32,
+    /// It ends so many ticks after it was told to, or never.
+    checkpoint_takes: Option<u32>,
+    leaving: u32,
+    told: bool,
+    starts: u32,
+    run: u32,
+}
+
+impl Unit {
+    fn new(task: &str, action: DeployAction) -> Self {
+        Self {
+            rule: Rule {
+                task: task.to_owned(),
+                action,
+                signal: Some("SIGUSR1".to_owned()),
+                gated: true,
+                ..Rule::default()
+            },
+            activity: Activity::Running,
+            frozen: false,
+            stop_queued: false,
+            start_queued: false,
+            failed: false,
+            busy: 0,
+            ends_in: 1000,
+            stop_takes: 1,
+            checkpoint_takes: Some(2),
+            leaving: 0,
+            told: false,
+            starts: 0,
+            run: 1,
+        }
+    }
+
+    fn rest(&mut self, failed: bool) {
+        self.activity = Activity::Down;
+        self.stop_queued = false;
+        self.frozen = false;
+        self.failed = failed;
+        self.told = false;
+    }
+
+    fn tick(&mut self, admission: bool) {
+        self.busy = self.busy.saturating_sub(1);
+        match self.activity {
+            Activity::Running if self.frozen => {}
+            Activity::Running if self.told && self.checkpoint_takes.is_some() => {
+                self.leaving += 1;
+                if Some(self.leaving) >= self.checkpoint_takes {
+                    self.rest(false);
+                }
+            }
+            Activity::Running => {
+                self.ends_in = self.ends_in.saturating_sub(1);
+                if self.ends_in == 0 {
+                    self.rest(false);
+                }
+            }
+            Activity::Leaving => {
+                self.leaving += 1;
+                if self.leaving >= self.stop_takes {
+                    self.rest(true);
+                }
+            }
+            Activity::Down if self.start_queued && (admission || !self.rule.gated) => {
+                self.start_queued = false;
+                self.activity = Activity::Running;
+                self.failed = false;
+                self.leaving = 0;
+                self.starts += 1;
+                self.run += 1;
+                self.ends_in = 1000;
+            }
+            _ => {}
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            rule: self.rule.clone(),
+            activity: self.activity,
+            stop_queued: self.stop_queued,
+            start_queued: self.start_queued,
+            is_up: self.activity == Activity::Running,
+            failed: self.failed,
+            occupied: false,
+            frozen: self.frozen,
+            busy: (self.busy > 0).then(|| "dnf holds the lock".to_owned()),
+            unfreezable: None,
+            invocation: format!("run{}", self.run),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct World {
+    units: BTreeMap<String, Unit>,
+    now: Usec,
+    hooks: BTreeMap<&'static str, u32>,
+    hook_fails: bool,
+}
+
+impl World {
+    fn new(units: Vec<Unit>) -> Self {
+        let units = units.into_iter().enumerate();
+        Self {
+            units: units.map(|(n, u)| (format!("u{n}.service"), u)).collect(),
+            now: 1000 * SECOND,
+            hooks: BTreeMap::new(),
+            hook_fails: false,
+        }
+    }
+
+    fn sight(&self, deployment: &Deployment) -> Sight {
+        let units = self.units.iter();
+        let hook = deployment.hook().map(|hook| hook.name());
+        Sight {
+            now: self.now,
+            realtime: self.now,
+            units: units.map(|(n, u)| (n.clone(), u.seen())).collect(),
+            held_by_others: BTreeMap::new(),
+            hook: match hook.map(|name| self.hooks.get(name)) {
+                Some(Some(_)) if self.hook_fails => HookSight::Failed("exit status 1".to_owned()),
+                Some(Some(_)) => HookSight::Succeeded,
+                _ => HookSight::Absent,
+            },
+        }
+    }
+
+    fn tick(&mut self, admission: bool) {
+        self.now += SECOND;
+        for unit in self.units.values_mut() {
+            unit.tick(admission);
+        }
+    }
+
+    /// Takes a step, and complains about those that may never be taken.
+    fn at(&mut self, name: &str) -> &mut Unit {
+        self.units.get_mut(name).unwrap()
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Hook(hook) => *self.hooks.entry(hook.name()).or_default() += 1,
+            Step::Freeze(name) => {
+                let unit = self.at(name);
+                assert_ne!(unit.rule.action, DeployAction::Ignore);
+                if unit.activity == Activity::Running {
+                    unit.frozen = true;
+                }
+            }
+            Step::Thaw(name) => self.at(name).frozen = false,
+            Step::Stop(name) => {
+                let unit = self.at(name);
+                assert_eq!(unit.busy, 0, "{name} holds a lock and is stopped");
+                assert!(!unit.frozen, "{name} is stopped while it is frozen");
+                if unit.activity == Activity::Running {
+                    unit.activity = Activity::Leaving;
+                    unit.leaving = 0;
+                    unit.stop_queued = true;
+                }
+            }
+            Step::Signal(name, _) => {
+                let unit = self.at(name);
+                assert_eq!(unit.busy, 0, "{name} holds a lock and is signalled");
+                if unit.activity == Activity::Running {
+                    unit.told = true;
+                }
+            }
+            Step::Start(name, _) => {
+                let unit = self.at(name);
+                if unit.activity != Activity::Running {
+                    unit.start_queued = true;
+                }
+            }
+            Step::Reset(name) => self.at(name).failed = false,
+            _ => {}
+        }
+    }
+}
+
+fn deployment(with_hooks: bool) -> Deployment {
+    let hook = |name: &str| match with_hooks {
+        true => vec![name.to_owned()],
+        false => Vec::new(),
+    };
+    let begin = Begin {
+        group: "g".to_owned(),
+        max_wait: Some(Duration::from_secs(30)),
+        before_settle: hook("/depool"),
+        after_resume: hook("/pool"),
+        ..Begin::default()
+    };
+    Deployment::begin("g-1".to_owned(), "boot", begin, 1)
+}
+
+/// Advances until nothing changes any more, or `until`. At each number in `crashes` interlockd is killed: before
+/// its first step, or after so many of them; what it wrote down is all that is left.
+fn run(
+    world: &mut World,
+    it: &mut Deployment,
+    crashes: &[usize],
+    until: impl Fn(&Deployment) -> bool,
+) {
+    let mut rounds = 0;
+    let mut crashes = crashes.iter();
+    while !until(it) {
+        rounds += 1;
+        assert!(rounds < 2000, "never comes to an end: {it:?}\n{world:?}");
+        let sight = world.sight(it);
+        let steps = it.advance(&sight);
+        let written = serde_json::to_string(it).unwrap();
+        let crash = crashes.next().filter(|at| **at <= steps.len());
+        let count = crash.copied().unwrap_or(steps.len());
+        for step in &steps[..count] {
+            world.take(step);
+        }
+        if crash.is_some() {
+            *it = serde_json::from_str(&written).unwrap();
+            // The first thing that an interlockd does which finds something frozen.
+            for (name, unit) in &mut world.units {
+                let member = it.members.get(name).filter(|_| it.holds());
+                unit.frozen &= member.is_some_and(Member::may_be_frozen);
+            }
+        } else {
+            for step in &steps {
+                if let Step::Signal(unit, _) | Step::Start(unit, _) = step {
+                    it.taken(unit);
+                }
+            }
+        }
+        world.tick(!it.closes_admission());
+    }
+}
+
+fn is_ready(it: &Deployment) -> bool {
+    it.stage >= Stage::Ready
+}
+
+fn is_over(it: &Deployment) -> bool {
+    !it.is_live()
+}
+
+#[test]
+fn each_action_does_what_it_says() {
+    use DeployAction::{Checkpoint, Freeze, Ignore, Protect, Restart, Stop, Wait};
+    let actions = [Wait, Freeze, Stop, Restart, Checkpoint, Protect, Ignore];
+    let units = actions.map(|action| {
+        let mut unit = Unit::new(action.name(), action);
+        if matches!(action, Wait | Protect) {
+            unit.ends_in = 5;
+        }
+        unit
+    });
+    let mut world = World::new(units.to_vec());
+    let mut it = deployment(true);
+    run(&mut world, &mut it, &[], is_ready);
+    assert_eq!(it.state(), State::Ready);
+    let phases: Vec<&str> = it.members.values().map(|m| m.phase.name()).collect();
+    let expected = [
+        "ended", "frozen", "stopped", "stopped", "stopped", "ended", "ignored",
+    ];
+    assert_eq!(phases, expected);
+    it.end(None);
+    run(&mut world, &mut it, &[], is_over);
+    assert_eq!(it.state(), State::Ended);
+    world.tick(true);
+    let starts: Vec<u32> = world.units.values().map(|u| u.starts).collect();
+    assert_eq!(starts, [0, 0, 0, 1, 1, 0, 0]);
+    assert!(world.units.values().all(|u| !u.frozen && !u.failed));
+    let stale: Vec<bool> = it.members.values().map(|m| m.stale).collect();
+    assert_eq!(stale, [false, true, false, false, false, false, true]);
+    assert_eq!(world.hooks.values().copied().collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn whoever_holds_a_lock_is_waited_for_and_then_the_deployment_is_refused_and_undone() {
+    let mut transaction = Unit::new("dnf", DeployAction::Stop);
+    transaction.busy = 500;
+    let stopped = Unit::new("s", DeployAction::Stop);
+    let mut world = World::new(vec![transaction, stopped]);
+    let mut it = deployment(false);
+    run(&mut world, &mut it, &[], is_over);
+    assert_eq!(it.state(), State::Failed);
+    assert!(it.refused);
+    let why = it.failure.unwrap();
+    assert!(
+        why.contains("u0.service") && why.contains("dnf holds the lock"),
+        "{why}"
+    );
+    world.tick(true);
+    let starts: Vec<u32> = world.units.values().map(|u| u.starts).collect();
+    assert_eq!(starts, [0, 1], "what was stopped for nothing runs again");
+}
+
+#[test]
+fn a_fallback_is_taken_when_the_action_does_not_do() {
+    let mut deaf = Unit::new("deaf", DeployAction::Checkpoint);
+    deaf.checkpoint_takes = None;
+    deaf.rule.fallback = Some(DeployAction::Stop);
+    let mut slow = Unit::new("slow", DeployAction::Wait);
+    slow.rule.fallback = Some(DeployAction::Freeze);
+    let mut world = World::new(vec![deaf, slow]);
+    let mut it = deployment(false);
+    run(&mut world, &mut it, &[], is_ready);
+    let members: Vec<(&str, &str, bool)> = it
+        .members
+        .values()
+        .map(|m| (m.action.name(), m.phase.name(), m.resume))
+        .collect();
+    // It was told to end at a checkpoint: its next run is a resumed one.
+    assert_eq!(
+        members,
+        [("stop", "stopped", true), ("freeze", "frozen", false)]
+    );
+}
+
+#[test]
+fn what_cannot_be_frozen_falls_back_at_once_and_says_why() {
+    let mut unit = Unit::new("watched", DeployAction::Freeze);
+    unit.rule.fallback = Some(DeployAction::Stop);
+    let world = World::new(vec![unit]);
+    let mut it = deployment(false);
+    let mut sight = world.sight(&it);
+    for seen in sight.units.values_mut() {
+        seen.unfreezable = Some("WatchdogSec= is set".to_owned());
+    }
+    let steps = it.advance(&sight);
+    assert!(steps.contains(&Step::Stop("u0.service".to_owned())));
+    let member = &it.members["u0.service"];
+    assert!(member.detail.contains("WatchdogSec="), "{}", member.detail);
+}
+
+#[test]
+fn a_lock_taken_just_before_it_stood_still_thaws_it_again() {
+    let mut world = World::new(vec![Unit::new("dnf", DeployAction::Freeze)]);
+    let mut it = deployment(false);
+    let steps = it.advance(&world.sight(&it));
+    assert!(steps.contains(&Step::Freeze("u0.service".to_owned())));
+    steps.iter().for_each(|step| world.take(step));
+    world.units.get_mut("u0.service").unwrap().busy = 3;
+    let steps = it.advance(&world.sight(&it));
+    assert_eq!(steps, [Step::Thaw("u0.service".to_owned())]);
+    assert_eq!(it.members["u0.service"].phase, Phase::Waiting);
+}
+
+#[test]
+fn an_operator_who_stops_a_frozen_task_wins_at_once() {
+    let mut world = World::new(vec![Unit::new("f", DeployAction::Freeze)]);
+    let mut it = deployment(false);
+    run(&mut world, &mut it, &[], is_ready);
+    world.units.get_mut("u0.service").unwrap().stop_queued = true;
+    let steps = it.advance(&world.sight(&it));
+    assert_eq!(steps, [Step::Thaw("u0.service".to_owned())]);
+}
+
+#[test]
+fn what_an_operator_stops_meanwhile_stays_stopped() {
+    let mut world = World::new(vec![Unit::new("r", DeployAction::Restart)]);
+    let mut it = deployment(false);
+    run(&mut world, &mut it, &[], is_ready);
+    it.stopped_by_somebody("u0.service");
+    it.end(None);
+    run(&mut world, &mut it, &[], is_over);
+    world.tick(true);
+    assert_eq!(world.units["u0.service"].starts, 0);
+}
+
+#[test]
+fn a_failed_hook_refuses_and_touches_nothing() {
+    let mut world = World::new(vec![Unit::new("s", DeployAction::Stop)]);
+    world.hook_fails = true;
+    let mut it = deployment(true);
+    run(&mut world, &mut it, &[], is_over);
+    assert!(it.refused && it.members.is_empty());
+    assert_eq!(world.units["u0.service"].activity, Activity::Running);
+}
+
+#[test]
+fn a_restart_that_fails_is_named_and_the_host_is_not_put_back() {
+    let mut world = World::new(vec![Unit::new("r", DeployAction::Restart)]);
+    let mut it = deployment(true);
+    run(&mut world, &mut it, &[], is_ready);
+    it.end(None);
+    let steps = it.advance(&world.sight(&it));
+    assert!(steps.contains(&Step::Start("u0.service".to_owned(), false)));
+    it.refused("u0.service", "Unit r.service is masked.", 1);
+    it.taken("u0.service");
+    run(&mut world, &mut it, &[], is_over);
+    assert_eq!(it.state(), State::Failed);
+    assert!(it.failure.unwrap().contains("masked"));
+    assert_eq!(world.hooks.get("after-resume"), None);
+}
+
+#[test]
+fn the_last_of_two_deployments_resumes() {
+    let mut world = World::new(vec![
+        Unit::new("f", DeployAction::Freeze),
+        Unit::new("r", DeployAction::Restart),
+    ]);
+    let mut first = deployment(false);
+    run(&mut world, &mut first, &[], is_ready);
+    let mut second = deployment(false);
+    second.id = "g-2".to_owned();
+    run(&mut world, &mut second, &[], is_ready);
+    first.end(None);
+    let mut sight = world.sight(&first);
+    for unit in world.units.keys() {
+        sight.held_by_others.insert(unit.clone(), second.id.clone());
+    }
+    for step in first.advance(&sight) {
+        match step {
+            Step::HandOver(unit, _, member) => second.take_over(&unit, *member),
+            step => assert!(matches!(step, Step::Stale(_)), "{step:?}"),
+        }
+    }
+    assert!(is_over(&first) && world.units["u0.service"].frozen);
+    second.end(None);
+    run(&mut world, &mut second, &[], is_over);
+    world.tick(true);
+    assert!(!world.units["u0.service"].frozen);
+    assert_eq!(world.units["u1.service"].starts, 1);
+}
+
+#[test]
+fn after_a_reboot_what_was_stopped_is_started_and_nothing_else() {
+    let mut world = World::new(vec![
+        Unit::new("f", DeployAction::Freeze),
+        Unit::new("r", DeployAction::Restart),
+        Unit::new("s", DeployAction::Stop),
+    ]);
+    let mut it = deployment(false);
+    run(&mut world, &mut it, &[], is_ready);
+    for unit in world.units.values_mut() {
+        unit.rest(false);
+    }
+    it.rebooted("another boot", world.now, world.now);
+    it.fail("its caller is gone");
+    run(&mut world, &mut it, &[], is_over);
+    world.tick(true);
+    let starts: Vec<u32> = world.units.values().map(|u| u.starts).collect();
+    assert_eq!(starts, [0, 1, 0]);
+}
+
+fn any_action() -> impl Strategy<Value = DeployAction> {
+    use DeployAction::{Checkpoint, Freeze, Ignore, Protect, Restart, Stop, Wait};
+    prop::sample::select(vec![
+        Wait, Freeze, Stop, Restart, Checkpoint, Protect, Ignore,
+    ])
+}
+
+fn any_unit() -> impl Strategy<Value = Unit> {
+    let fallback = prop::sample::select(vec![
+        None,
+        Some(DeployAction::Stop),
+        Some(DeployAction::Freeze),
+        Some(DeployAction::Ignore),
+    ]);
+    let checkpoint = prop::option::of(1_u32..5);
+    (
+        any_action(),
+        fallback,
+        0_u32..60,
+        1_u32..60,
+        1_u32..5,
+        checkpoint,
+    )
+        .prop_map(
+            |(action, fallback, busy, ends_in, stop_takes, checkpoint_takes)| {
+                let mut unit = Unit::new(action.name(), action);
+                unit.rule.fallback = fallback;
+                unit.busy = busy.saturating_sub(30);
+                unit.ends_in = ends_in * 20;
+                unit.stop_takes = stop_takes;
+                unit.checkpoint_takes = checkpoint_takes;
+                unit
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// However often interlockd is killed: at ready nothing of the group runs but what its policy lets run, and at
+    /// the end nothing is frozen, nothing is lost and nothing has run twice.
+    #[test]
+    fn whatever_happens_nothing_is_frozen_lost_or_run_twice(
+        units in prop::collection::vec(any_unit(), 1..6),
+        crashes in prop::collection::vec(0_usize..6, 0..12),
+        ends_early in any::<bool>(),
+    ) {
+        let mut world = World::new(units);
+        let mut it = deployment(true);
+        if ends_early {
+            let patience = world.now + 3 * SECOND;
+            let mut steps = 0;
+            while world.now < patience && !is_ready(&it) {
+                let sight = world.sight(&it);
+                for step in it.advance(&sight) {
+                    world.take(&step);
+                    if let Step::Signal(unit, _) = &step {
+                        it.taken(unit);
+                    }
+                    steps += 1;
+                }
+                world.tick(!it.closes_admission());
+            }
+            prop_assert!(steps < 100);
+        } else {
+            run(&mut world, &mut it, &crashes, is_ready);
+        }
+        if it.state() == State::Ready {
+            for (name, unit) in &world.units {
+                let rests = unit.activity == Activity::Down || unit.frozen;
+                let ignored = it.members.get(name).is_some_and(|m| m.phase == Phase::Ignored);
+                prop_assert!(rests || ignored, "{name} runs at ready: {unit:?}");
+            }
+        }
+        it.end(None);
+        run(&mut world, &mut it, &crashes, is_over);
+        for _ in 0..5 {
+            world.tick(true);
+        }
+        for (name, unit) in &world.units {
+            prop_assert!(!unit.frozen, "{name} is still frozen");
+            prop_assert!(unit.starts <= 1, "{name} ran twice: {unit:?}");
+            let member = it.members.get(name);
+            // One that never heard the call for a checkpoint ended by itself later.
+            let heard = unit.checkpoint_takes.is_some() || unit.rule.action != DeployAction::Checkpoint;
+            if let Some(member) = member.filter(|m| heard && m.phase == Phase::Resumed && m.resume) {
+                prop_assert!(
+                    unit.starts == 1 || unit.activity == Activity::Running,
+                    "{name} was lost: {unit:?} {member:?}"
+                );
+            }
+        }
+    }
+}

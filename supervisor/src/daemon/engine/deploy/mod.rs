@@ -159,6 +159,25 @@ impl Deployments {
     }
 }
 
+/// Thaws what was frozen and no deployment wants frozen. Says whether anything is still frozen.
+fn thaw_unwanted<'a>(deployments: impl Iterator<Item = &'a Deployment> + Clone) -> bool {
+    let marked = freezer::marked();
+    for unit in &marked {
+        let holding = deployments.clone().filter(|deployment| deployment.holds());
+        let mut members = holding.filter_map(|deployment| deployment.members.get(unit));
+        if !members.any(|member| member.may_be_frozen()) {
+            freezer::thaw(unit);
+            tracing::warn!(
+                message_id = message::THAWED,
+                unit,
+                object_systemd_unit = unit,
+                "{unit} was frozen, and no deployment wants it so: it goes on"
+            );
+        }
+    }
+    !marked.is_empty()
+}
+
 /// The unit of a deployment's hook.
 fn hook_unit(id: &str, hook: Hook) -> String {
     format!("interlock-hook-{id}-{}.service", hook.name())
@@ -174,23 +193,7 @@ impl Engine {
         for deployment in known.iter_mut().filter(|deployment| deployment.is_live()) {
             deployment.rebooted(&boot, clock::monotonic(), clock::realtime());
         }
-        let is_wanted = |unit: &String| {
-            let holding = known.iter().filter(|deployment| deployment.holds());
-            holding
-                .filter_map(|deployment| deployment.members.get(unit))
-                .any(|member| member.may_be_frozen())
-        };
-        for unit in freezer::marked() {
-            if !is_wanted(&unit) {
-                freezer::thaw(&unit);
-                tracing::warn!(
-                    message_id = message::THAWED,
-                    unit,
-                    object_systemd_unit = unit,
-                    "{unit} was frozen, and no deployment wants it so: it goes on"
-                );
-            }
-        }
+        thaw_unwanted(known.iter());
         for deployment in known {
             self.recover(deployment);
         }
@@ -303,13 +306,17 @@ impl Engine {
         }
         self.deployments.due = None;
         self.refresh_stale().await;
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        loop {
             if self.deployments.live().next().is_none() {
-                return;
+                break;
             }
+            if rounds == ROUNDS {
+                break self.deployments.wake();
+            }
+            rounds += 1;
             let Some(mut steps) = self.decide().await else {
-                self.deployments.wake_in(super::RETRY);
-                return;
+                break self.deployments.wake_in(super::RETRY);
             };
             pass("decided");
             self.write_down(&mut steps);
@@ -319,10 +326,13 @@ impl Engine {
             let is_done = !self.take_steps(steps).await;
             self.carry_out().await;
             if is_done {
-                return self.plan_next_look();
+                break self.plan_next_look();
             }
         }
-        self.deployments.wake();
+        let all = self.deployments.all.values().map(|live| &live.deployment);
+        if thaw_unwanted(all) {
+            self.deployments.wake_in(READY_POLL);
+        }
     }
 
     /// Each deployment's next steps; `None` if PID 1 can't be asked.
