@@ -32,7 +32,7 @@ install:
 	install -d $(DESTDIR)/usr/lib/interlock/policy.d $(DESTDIR)/etc/interlock/policy.d
 	install -d -m700 $(DESTDIR)/var/lib/interlock
 	install -Dm644 README.md LICENSE-MIT LICENSE-APACHE packaging/polkit/50-interlock.rules -t $(DESTDIR)$(DOCDIR)
-	install -Dm644 $(wildcard packaging/examples/*.toml) -t $(DESTDIR)$(DOCDIR)/examples
+	install -Dm644 $(wildcard packaging/examples/*) -t $(DESTDIR)$(DOCDIR)/examples
 	for page in $(wildcard packaging/man/*.[1578]); do \
 		install -Dm644 $$page -t $(DESTDIR)$(MANDIR)/man$${page##*.} || exit 1; done
 	rm -rf $(target)/generated

@@ -53,7 +53,7 @@ pub async fn begin(client: &Client, wish: &Wish) -> Result<(OwnedObjectPath, Own
 
 /// The daemon's message lists the groups; one of them may have been meant.
 fn no_such_group(typed: &str, message: &str) -> CtlError {
-    let list = message.rsplit_once(':').map_or("", |(_, list)| list);
+    let list = message.rsplit_once([':', ';']).map_or("", |(_, list)| list);
     let names = list
         .split([',', ' ', '"'])
         .filter(|name| !name.is_empty() && *name != typed);

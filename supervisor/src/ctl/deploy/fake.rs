@@ -85,7 +85,8 @@ impl Deployments {
         server: &ObjectServer,
     ) -> Result<(OwnedObjectPath, zbus::wire::OwnedFd), Refusal> {
         if group != "mediawiki" {
-            let message = format!("no group {group:?}; there are: import, mediawiki");
+            let message =
+                format!("there is no group {group:?}; the policy has import and mediawiki");
             return Err(Refusal::NoSuchGroup(message));
         }
         if let Some(refusal) = &self.refuse {

@@ -56,8 +56,11 @@ pub fn picture(now: &Deployment, clock: &Clock, lines: usize) -> Vec<String> {
 pub fn headline(now: &Deployment, clock: &Clock) -> String {
     let took = clock.ago(now.since_usec.unwrap_or(0));
     let group = &now.group;
+    // The units that are waited for have lines of their own.
+    let has_lines = |detail: &str| now.tasks.iter().any(|task| detail.contains(&task.unit));
     let detail = match now.detail.as_str() {
         "" => String::new(),
+        detail if has_lines(detail) => String::new(),
         detail => format!(": {detail}"),
     };
     match now.state.as_str() {

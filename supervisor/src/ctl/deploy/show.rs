@@ -75,13 +75,21 @@ fn render_list(rows: &[DeploymentRow], clock: &Clock, screen: &Screen) -> String
                 Cell::new(&row.group),
                 Cell::styled(&row.state, model::style(&row.state)),
                 Cell::new(&clock.time(row.since_usec.unwrap_or(0))),
-                Cell::new(&clock.time(row.expires_usec.unwrap_or(0))),
+                Cell::new(&clock.time(expires(row))),
                 Cell::new(&row.owner),
                 Cell::new(&row.reason),
             ]
         })
         .collect();
     table::render(&COLUMNS, &rows, screen.width, screen.colour)
+}
+
+/// One that is over expires no more.
+fn expires(row: &DeploymentRow) -> u64 {
+    match model::is_over(&row.state) {
+        true => 0,
+        false => row.expires_usec.unwrap_or(0),
+    }
 }
 
 fn render(now: &Deployment, clock: &Clock, screen: &Screen) -> String {

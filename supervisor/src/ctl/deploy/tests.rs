@@ -279,7 +279,7 @@ async fn unknown_group_is_told_with_the_nearest() {
     assert_eq!(error.code(), 4);
     assert_eq!(
         error.to_string(),
-        "no group \"mediawik\"; there are: import, mediawiki\nDid you mean mediawiki?"
+        "there is no group \"mediawik\"; the policy has import and mediawiki\nDid you mean mediawiki?"
     );
 }
 
