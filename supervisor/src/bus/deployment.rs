@@ -10,7 +10,8 @@ use zbus::{Connection, OwnedFd, OwnedVariant, Variant, fdo, interface};
 
 use super::authority;
 use super::caller::{self, Options};
-use super::manager::{Error, ask};
+use super::error::Error;
+use super::manager::ask;
 use crate::daemon::engine::{DeploymentView, DeskError, MemberView};
 use crate::daemon::{Input, Query};
 use crate::deploy::State;
@@ -43,16 +44,14 @@ impl Deployment {
         connection: &Connection,
         header: &Header<'_>,
     ) -> Result<Option<String>, Error> {
-        let caller = caller::of(connection, header).await.map_err(fdo_error)?;
-        let view = self.view().await.map_err(fdo_error)?;
+        let caller = caller::of(connection, header).await?;
+        let view = self.view().await?;
         let is_owner = caller.owner.uid == view.owner_uid;
         let action = match is_owner {
             true => authority::DEPLOY,
             false => authority::MANAGE,
         };
-        authority::check(connection, header, action)
-            .await
-            .map_err(fdo_error)?;
+        authority::check(connection, header, action).await?;
         Ok((!is_owner).then_some(caller.owner.name))
     }
 
@@ -85,18 +84,11 @@ fn row(it: MemberView) -> Row {
     )
 }
 
-/// Standard errors keep their names.
-pub fn fdo_error(error: fdo::Error) -> Error {
-    Error::ZBus(zbus::Error::FDO(Box::new(error)))
-}
-
 fn desk_error(error: DeskError) -> Error {
     match error {
         DeskError::NoSuchDeployment(_) => Error::NoSuchDeployment(error.to_string()),
         DeskError::HasHolder(_) => Error::HasHolder(error.to_string()),
-        DeskError::Over(..) | DeskError::Failed(_) => {
-            fdo_error(fdo::Error::Failed(error.to_string()))
-        }
+        DeskError::Over(..) | DeskError::Failed(_) => Error::Failed(error.to_string()),
     }
 }
 
@@ -127,7 +119,7 @@ impl Deployment {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         self.authorise(connection, &header).await?;
-        let by = caller::span("span", &span).map_err(fdo_error)?;
+        let by = caller::span("span", &span)?;
         let id = self.id.clone();
         let extended = ask(&self.inputs, |to| Query::ExtendDeployment(id, by, to)).await?;
         extended.map_err(desk_error)
@@ -141,12 +133,10 @@ impl Deployment {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedFd, Error> {
-        authority::check(connection, &header, authority::MANAGE)
-            .await
-            .map_err(fdo_error)?;
-        let caller = caller::of(connection, &header).await.map_err(fdo_error)?;
-        let mut options = Options::new(options, &["expires"]).map_err(fdo_error)?;
-        let expires = options.span("expires").map_err(fdo_error)?;
+        authority::check(connection, &header, authority::MANAGE).await?;
+        let caller = caller::of(connection, &header).await?;
+        let mut options = Options::new(options, &["expires"])?;
+        let expires = options.span("expires")?;
         let id = self.id.clone();
         let taken = ask(&self.inputs, |to| {
             Query::TakeOverDeployment(id, caller.owner, reason, expires, to)

@@ -10,38 +10,14 @@ use zbus::{Connection, fdo, interface};
 use zbus::{ObjectPath, OwnedFd, OwnedObjectPath, OwnedVariant};
 
 use super::caller::{self, Options};
-use super::deployment::{Deployment, fdo_error};
+use super::deployment::Deployment;
+use super::error::Error;
 use super::task::Task;
 use super::{authority, deployment_path, task_path};
 use crate::daemon::engine::{
     BeginError, BeginRequest, DeploymentView, DeskError, PolicyView, TaskView,
 };
 use crate::daemon::{Input, Query};
-
-/// Errors of our own.
-#[derive(Debug, zbus::DBusError)]
-#[zbus(prefix = "org.interlock.Interlock1.Error")]
-pub enum Error {
-    /// The bus's, and standard ones.
-    #[zbus(error)]
-    ZBus(zbus::Error),
-    /// Neither a task of the policy nor a unit of one.
-    NoSuchTask(String),
-    /// The policy has no such group.
-    NoSuchGroup(String),
-    /// No deployment of that name is remembered.
-    NoSuchDeployment(String),
-    /// The caller would wait for itself.
-    WouldDeadlock(String),
-    /// The group could not be brought to rest.
-    Busy(String),
-    /// The deployment ended before it was ready.
-    NotReady(String),
-    /// The deployment has no expiry.
-    HasHolder(String),
-    /// interlockd is ending.
-    Stopping(String),
-}
 
 /// The root object.
 pub struct Manager {
@@ -164,25 +140,23 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<(OwnedObjectPath, OwnedFd), Error> {
-        authority::check(connection, &header, authority::DEPLOY)
-            .await
-            .map_err(fdo_error)?;
+        authority::check(connection, &header, authority::DEPLOY).await?;
         let known = ["max-wait", "expires"];
-        let mut options = Options::new(options, &known).map_err(fdo_error)?;
-        let caller = caller::of(connection, &header).await.map_err(fdo_error)?;
+        let mut options = Options::new(options, &known)?;
+        let caller = caller::of(connection, &header).await?;
         let request = BeginRequest {
             group,
             reason,
             owner: caller.owner,
             pid: caller.pid,
-            max_wait: options.span("max-wait").map_err(fdo_error)?,
-            expires: options.span("expires").map_err(fdo_error)?,
+            max_wait: options.span("max-wait")?,
+            expires: options.span("expires")?,
         };
         let begun = self.ask(|to| Query::Begin(request, to)).await?;
         let (id, holder) = begun.map_err(|error| match error {
             BeginError::NoSuchGroup { .. } => Error::NoSuchGroup(error.to_string()),
             BeginError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
-            BeginError::Failed(_) => fdo_error(fdo::Error::Failed(error.to_string())),
+            BeginError::Failed(_) => Error::Failed(error.to_string()),
         })?;
         // Before the reply: the caller may ask it at once.
         let path = OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus)?;

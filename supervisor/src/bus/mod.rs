@@ -4,6 +4,7 @@
 mod authority;
 mod caller;
 mod deployment;
+mod error;
 mod manager;
 mod task;
 

@@ -336,8 +336,10 @@ impl Hand<'_> {
         self.member.action = fallback;
         self.enter(Phase::Waiting, "");
         self.treat();
-        // One that was told to end at a checkpoint may have left one before it was stopped.
-        self.member.resume |= resumed;
+        // Left to itself, one that was told to end at a checkpoint may still do so. A stop is a stop.
+        if matches!(fallback, DeployAction::Freeze | DeployAction::Ignore) {
+            self.member.resume |= resumed;
+        }
         if self.member.detail.is_empty() {
             self.member.detail = format!("{} didn't bring it to rest in time", was.name());
         }

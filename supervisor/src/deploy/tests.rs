@@ -335,10 +335,9 @@ fn a_fallback_is_taken_when_the_action_does_not_do() {
         .values()
         .map(|m| (m.action.name(), m.phase.name(), m.resume))
         .collect();
-    // It was told to end at a checkpoint: its next run is a resumed one.
     assert_eq!(
         members,
-        [("stop", "stopped", true), ("freeze", "frozen", false)]
+        [("stop", "stopped", false), ("freeze", "frozen", false)]
     );
 }
 

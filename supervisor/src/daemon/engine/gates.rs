@@ -271,7 +271,6 @@ impl Engine {
 
     /// A job's end moves waiters on that stood behind it, and may be the end of a wait.
     pub(super) async fn job_removed(&mut self, unit: &str, result: &str) {
-        self.jobs.remove(unit);
         if let Some(task_unit) = names::unit_of_gate(unit) {
             if self.refused.remove(task_unit)
                 && let Some(pid1) = &self.pid1

@@ -37,6 +37,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const STATUS: Duration = Duration::from_millis(500);
 /// How long start-up waits for the bus before it says that it is ready: gates are heard without it.
 const BUS_AT_START: Duration = Duration::from_secs(5);
+/// How many ended jobs are remembered; their news is never that late.
+const ENDED_JOBS: usize = 256;
 /// Inputs taken in one go, so that many signals about one unit cost one look at it.
 const BATCH: usize = 256;
 
@@ -73,6 +75,8 @@ pub struct Engine {
     actions: VecDeque<Action>,
     /// The ids of tasks' jobs as last heard; PID 1 has the truth.
     jobs: BTreeMap<String, u32>,
+    /// Jobs that ended lately: the news of a job and of its end come by different ways, in any order.
+    ended_jobs: VecDeque<u32>,
     /// Units whose lease is to be looked at again.
     dirty: BTreeSet<String>,
     /// Units to be looked at again at a time.
@@ -118,6 +122,7 @@ impl Engine {
             pulse,
             actions: VecDeque::new(),
             jobs: BTreeMap::new(),
+            ended_jobs: VecDeque::new(),
             dirty: BTreeSet::new(),
             later: BTreeMap::new(),
             unanswered: Vec::new(),
@@ -285,6 +290,7 @@ impl Engine {
 
     async fn signal(&mut self, signal: Signal) {
         match signal {
+            Signal::JobNew { id, .. } if self.ended_jobs.contains(&id) => {}
             Signal::JobNew { unit, id } => {
                 self.deployments_job_new(&unit, id);
                 if self.policy.is_gated(&unit) {
@@ -292,6 +298,13 @@ impl Engine {
                 }
             }
             Signal::JobRemoved { unit, id, result } => {
+                self.ended_jobs.push_back(id);
+                if self.ended_jobs.len() > ENDED_JOBS {
+                    self.ended_jobs.pop_front();
+                }
+                if self.jobs.get(&unit) == Some(&id) {
+                    self.jobs.remove(&unit);
+                }
                 self.job_removed(&unit, &result).await;
                 self.deployments_job_removed(&unit, id, &result).await;
             }

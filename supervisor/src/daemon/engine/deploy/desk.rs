@@ -126,8 +126,8 @@ impl Engine {
             deployment = id,
             group = deployment.group,
             state = deployment.state().name(),
-            "deployment {id} begins: {} ({})",
-            deployment.reason,
+            "{} begins for {}",
+            super::views::named(&deployment),
             deployment.owner.name
         );
         let live = Live {

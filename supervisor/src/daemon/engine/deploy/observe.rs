@@ -86,7 +86,8 @@ impl Engine {
             true => BTreeMap::new(),
             false => self.held_by_others(deployment),
         };
-        if deployment.stage == Stage::Settle {
+        // A deployment without a hook settles at its first sight.
+        if deployment.stage <= Stage::Settle {
             let new = |unit: &&String| !deployment.members.contains_key(*unit);
             let new: Vec<String> = units.keys().filter(new).cloned().collect();
             for unit in new {
@@ -165,7 +166,7 @@ impl Engine {
         states: &BTreeMap<String, UnitState>,
     ) -> BTreeMap<String, String> {
         let mut busy = BTreeMap::new();
-        let is_settling = self.deployments.live().any(|d| d.stage == Stage::Settle);
+        let is_settling = self.deployments.live().any(|d| d.stage <= Stage::Settle);
         if !is_settling || states.values().all(UnitState::is_down) {
             return busy;
         }

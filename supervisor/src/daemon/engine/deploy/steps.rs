@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::super::super::{Notice, words};
 use super::super::Engine;
 use super::{Live, Settled, hook_unit};
-use crate::deploy::{Hook, State, Step};
+use crate::deploy::{Deployment, Hook, State, Step};
 use crate::failpoint::pass;
 use crate::journal::message;
 use crate::pid1::{Pid1, Transient};
@@ -123,12 +123,7 @@ impl Engine {
             return;
         };
         let it = &live.deployment;
-        let mut environment = vec![
-            ("INTERLOCK_DEPLOYMENT".to_owned(), it.id.clone()),
-            ("INTERLOCK_GROUP".to_owned(), it.group.clone()),
-            ("INTERLOCK_REASON".to_owned(), it.reason.clone()),
-            ("INTERLOCK_OWNER".to_owned(), it.owner.name.clone()),
-        ];
+        let mut environment = environment(it);
         let command = match hook {
             Hook::BeforeSettle => it.before_settle.clone(),
             Hook::AfterResume => {
@@ -155,17 +150,20 @@ impl Engine {
     }
 
     fn checkpoint_command(&self, id: &str, unit: &str, command: Vec<String>) -> Transient {
-        let pairs = [
-            ("INTERLOCK_DEPLOYMENT", id),
+        let live = self.deployments.all.get(id);
+        let mut environment = live.map(|live| environment(&live.deployment));
+        let of_task = [
             ("INTERLOCK_TASK", self.policy.task_name(unit)),
             ("INTERLOCK_UNIT", unit),
         ];
-        let environment = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        environment
+            .get_or_insert_default()
+            .extend(of_task.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Transient {
             name: format!("interlock-checkpoint-{id}-{unit}"),
             description: format!("Checkpoint of {unit} for deployment {id}"),
             command,
-            environment: environment.to_vec(),
+            environment: environment.unwrap_or_default(),
             timeout: COMMAND_TIME,
             stays: false,
         }
@@ -349,6 +347,18 @@ impl Engine {
             self.notify(Notice::DeploymentGone(id));
         }
     }
+}
+
+/// What hooks and commands are told of the deployment.
+fn environment(it: &Deployment) -> Vec<(String, String)> {
+    let pairs = [
+        ("INTERLOCK_DEPLOYMENT", &it.id),
+        ("INTERLOCK_GROUP", &it.group),
+        ("INTERLOCK_REASON", &it.reason),
+        ("INTERLOCK_OWNER", &it.owner.name),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
+    pairs.to_vec()
 }
 
 fn write_environment(unit: &str, id: &str) -> io::Result<()> {

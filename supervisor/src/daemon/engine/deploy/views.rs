@@ -121,7 +121,7 @@ impl Engine {
 }
 
 /// `deployment web-7 (new release)`
-fn named(deployment: &Deployment) -> String {
+pub(super) fn named(deployment: &Deployment) -> String {
     match deployment.reason.as_str() {
         "" => format!("deployment {}", deployment.id),
         reason => format!("deployment {} ({reason})", deployment.id),

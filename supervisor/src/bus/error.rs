@@ -1,0 +1,61 @@
+//! Errors on the bus, each under a name that clients can tell apart.
+
+use zbus::fdo;
+
+/// Standard errors keep their names; ours are below `org.interlock.Interlock1.Error`.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org")]
+pub enum Error {
+    /// Of the bus itself; never ours to answer with.
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    /// It could not be done.
+    #[zbus(name = "freedesktop.DBus.Error.Failed")]
+    Failed(String),
+    /// The caller may not.
+    #[zbus(name = "freedesktop.DBus.Error.AccessDenied")]
+    AccessDenied(String),
+    /// An argument makes no sense.
+    #[zbus(name = "freedesktop.DBus.Error.InvalidArgs")]
+    InvalidArgs(String),
+    /// The object is gone.
+    #[zbus(name = "freedesktop.DBus.Error.UnknownObject")]
+    UnknownObject(String),
+    /// Neither a task of the policy nor a unit of one.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchTask")]
+    NoSuchTask(String),
+    /// The policy has no such group.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchGroup")]
+    NoSuchGroup(String),
+    /// No deployment of that name is remembered.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchDeployment")]
+    NoSuchDeployment(String),
+    /// The caller would wait for itself.
+    #[zbus(name = "interlock.Interlock1.Error.WouldDeadlock")]
+    WouldDeadlock(String),
+    /// The group could not be brought to rest.
+    #[zbus(name = "interlock.Interlock1.Error.Busy")]
+    Busy(String),
+    /// The deployment ended before it was ready.
+    #[zbus(name = "interlock.Interlock1.Error.NotReady")]
+    NotReady(String),
+    /// The deployment has no expiry.
+    #[zbus(name = "interlock.Interlock1.Error.HasHolder")]
+    HasHolder(String),
+    /// interlockd is ending.
+    #[zbus(name = "interlock.Interlock1.Error.Stopping")]
+    Stopping(String),
+}
+
+/// The derived name of a wrapped error would be zbus's own, whatever it was.
+impl From<fdo::Error> for Error {
+    fn from(error: fdo::Error) -> Self {
+        match error {
+            fdo::Error::AccessDenied(text) => Self::AccessDenied(text),
+            fdo::Error::InvalidArgs(text) => Self::InvalidArgs(text),
+            fdo::Error::UnknownObject(text) => Self::UnknownObject(text),
+            fdo::Error::Failed(text) => Self::Failed(text),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
