@@ -59,6 +59,11 @@ impl Clock {
         duration(self.now_usec.saturating_sub(usec))
     }
 
+    /// Whether that is over.
+    pub fn is_past(&self, usec: u64) -> bool {
+        usec <= self.now_usec
+    }
+
     fn local(&self, usec: u64) -> String {
         let zoned = |usec: u64| {
             let stamp = Timestamp::from_microsecond(i64::try_from(usec).ok()?).ok()?;

@@ -1,16 +1,28 @@
 //! How a deployment comes along, in lines for people. Knows neither bus nor terminal.
 
+use std::collections::BTreeMap;
+
 use super::model::{Deployment, Member};
 use crate::ctl::clock::{self, Clock};
 use crate::ctl::{model, text};
 
+/// What lines are made with, besides the deployment itself.
+#[derive(Debug)]
+pub struct Setting {
+    /// Now, and the time zone.
+    pub clock: Clock,
+    /// What is done to a task that isn't at rest in time, by its name: the policy's `fallback`, or nothing, and then
+    /// the deployment is refused. A task that isn't in it isn't known here.
+    pub fallbacks: BTreeMap<String, Option<&'static str>>,
+}
+
 /// A line about each task that has come into another state since `before`, and about the deployment itself.
-pub fn changes(before: Option<&Deployment>, now: &Deployment, clock: &Clock) -> Vec<String> {
+pub fn changes(before: Option<&Deployment>, now: &Deployment, setting: &Setting) -> Vec<String> {
     let mut lines = Vec::new();
     if before.is_none_or(|before| before.state != now.state)
         && matches!(now.state.as_str(), "settling" | "ending")
     {
-        lines.push(headline(now, clock));
+        lines.push(headline(now, setting));
     }
     let was = |member: &Member| {
         let tasks = before.map_or(&[][..], |before| &before.tasks);
@@ -21,15 +33,15 @@ pub fn changes(before: Option<&Deployment>, now: &Deployment, clock: &Clock) -> 
             was.state == member.state && (was.detail == member.detail || !is_waited_for(member))
         });
         if !told {
-            lines.push(sentence(member, now, clock));
+            lines.push(sentence(member, now, setting));
         }
     }
     lines
 }
 
 /// What is going on now, for a screen of so many lines: a headline, and a line for each task that isn't done with.
-pub fn picture(now: &Deployment, clock: &Clock, lines: usize) -> Vec<String> {
-    let mut picture = vec![headline(now, clock)];
+pub fn picture(now: &Deployment, setting: &Setting, lines: usize) -> Vec<String> {
+    let mut picture = vec![headline(now, setting)];
     let mut open: Vec<&Member> = match now.state.as_str() {
         "settling" => now.tasks.iter().filter(|task| !task.is_at_rest()).collect(),
         "ending" => now
@@ -44,7 +56,7 @@ pub fn picture(now: &Deployment, clock: &Clock, lines: usize) -> Vec<String> {
     let room = lines.saturating_sub(picture.len() + 1);
     let more = open.len().saturating_sub(room);
     for task in open.iter().take(room) {
-        picture.push(format!("  {}", sentence(task, now, clock)));
+        picture.push(format!("  {}", sentence(task, now, setting)));
     }
     if more > 0 {
         picture.push(format!("  and {more} more"));
@@ -53,7 +65,8 @@ pub fn picture(now: &Deployment, clock: &Clock, lines: usize) -> Vec<String> {
 }
 
 /// The deployment in one line.
-pub fn headline(now: &Deployment, clock: &Clock) -> String {
+pub fn headline(now: &Deployment, setting: &Setting) -> String {
+    let clock = &setting.clock;
     let took = clock.ago(now.since_usec.unwrap_or(0));
     let group = &now.group;
     // The units that are waited for have lines of their own.
@@ -71,7 +84,7 @@ pub fn headline(now: &Deployment, clock: &Clock) -> String {
                 0 => String::new(),
                 _ => format!(", {at_rest} of {all} at rest"),
             };
-            let until = match now.deadline_usec {
+            let until = match deadline(now, clock) {
                 Some(deadline) => format!(", at most until {}", clock.time(deadline)),
                 None => String::new(),
             };
@@ -90,16 +103,16 @@ fn is_waited_for(member: &Member) -> bool {
 }
 
 /// A task in one line.
-fn sentence(member: &Member, now: &Deployment, clock: &Clock) -> String {
+fn sentence(member: &Member, now: &Deployment, setting: &Setting) -> String {
     let task = model::label(&member.task, &member.unit);
     let with_detail = |what: String| match member.detail.as_str() {
         "" => what,
         detail => format!("{what}: {detail}"),
     };
     match member.state.as_str() {
-        "running" => format!("{task} may end by itself{}", waited(member, now, clock)),
-        "waiting" => format!("waiting for {task}{}", waited(member, now, clock)),
-        "checkpointing" => format!("{task} was told to end{}", waited(member, now, clock)),
+        "running" => format!("{task} may end by itself{}", waited(member, now, setting)),
+        "waiting" => format!("waiting for {task}{}", waited(member, now, setting)),
+        "checkpointing" => format!("{task} was told to end{}", waited(member, now, setting)),
         "freezing" => with_detail(format!("freezing {task}")),
         "stopping" => with_detail(format!("stopping {task}")),
         "frozen" => with_detail(format!("{task} is frozen")),
@@ -114,15 +127,20 @@ fn sentence(member: &Member, now: &Deployment, clock: &Clock) -> String {
 }
 
 /// ` (usually 3min, at most until 14:02:10, then stop)`, as far as it is known.
-fn waited(member: &Member, now: &Deployment, clock: &Clock) -> String {
+fn waited(member: &Member, now: &Deployment, setting: &Setting) -> String {
     let mut known = Vec::new();
     match member.usual_usec {
         Some(usual) if usual < 1_000_000 => known.push("usually less than 1s".to_owned()),
         Some(usual) => known.push(format!("usually {}", clock::duration(usual))),
         None => {}
     }
-    if let Some(deadline) = now.deadline_usec {
-        known.push(format!("at most until {}", clock.time(deadline)));
+    if let Some(deadline) = deadline(now, &setting.clock) {
+        known.push(format!("at most until {}", setting.clock.time(deadline)));
+        match setting.fallbacks.get(&member.task) {
+            Some(Some(fallback)) => known.push(format!("then {fallback}")),
+            Some(None) => known.push("then the deployment is refused".to_owned()),
+            None => {}
+        }
     }
     if !member.detail.is_empty() {
         known.push(member.detail.clone());
@@ -131,6 +149,12 @@ fn waited(member: &Member, now: &Deployment, clock: &Clock) -> String {
         true => String::new(),
         false => format!(" ({})", known.join(", ")),
     }
+}
+
+/// When settling is given up, as long as that is to come: a fallback has some time of its own.
+fn deadline(now: &Deployment, clock: &Clock) -> Option<u64> {
+    now.deadline_usec
+        .filter(|deadline| !clock.is_past(*deadline))
 }
 
 /// How it ended, in one sentence.
@@ -185,8 +209,12 @@ mod tests {
     const NOW: u64 = 1_772_373_142_000_000;
     const MINUTE: u64 = 60_000_000;
 
-    fn clock() -> Clock {
-        Clock::at(NOW, TimeZone::UTC)
+    fn setting() -> Setting {
+        let fallbacks = [("import", Some("stop")), ("refresh-links", None)];
+        Setting {
+            clock: Clock::at(NOW, TimeZone::UTC),
+            fallbacks: fallbacks.map(|(task, then)| (task.to_owned(), then)).into(),
+        }
     }
 
     fn member(task: &str, state: &str, detail: &str) -> Member {
@@ -219,12 +247,17 @@ mod tests {
 
     #[test]
     fn a_task_that_is_waited_for_is_told_with_how_long_and_what_then() {
-        let now = settling(vec![member("import@foo", "waiting", "then stop")]);
+        let now = settling(vec![
+            member("import@foo", "waiting", ""),
+            member("refresh-links", "checkpointing", ""),
+        ]);
         assert_eq!(
-            changes(None, &now, &clock()),
+            changes(None, &now, &setting()),
             [
-                "mediawiki is coming to rest (12s, 0 of 1 task at rest, at most until 14:02:10)",
+                "mediawiki is coming to rest (12s, 0 of 2 tasks at rest, at most until 14:02:10)",
                 "waiting for import@foo (usually 3min, at most until 14:02:10, then stop)",
+                "refresh-links was told to end (usually 3min, at most until 14:02:10, \
+                 then the deployment is refused)",
             ]
         );
     }
@@ -235,15 +268,16 @@ mod tests {
             member("import@foo", "waiting", ""),
             member("jobrunner", "stopping", ""),
         ]);
-        assert!(changes(Some(&before), &before, &clock()).is_empty());
+        assert!(changes(Some(&before), &before, &setting()).is_empty());
         let now = settling(vec![
             member("import@foo", "waiting", "inside an RPM transaction"),
             member("jobrunner", "stopped", ""),
         ]);
         assert_eq!(
-            changes(Some(&before), &now, &clock()),
+            changes(Some(&before), &now, &setting()),
             [
-                "waiting for import@foo (usually 3min, at most until 14:02:10, inside an RPM transaction)",
+                "waiting for import@foo (usually 3min, at most until 14:02:10, then stop, \
+                 inside an RPM transaction)",
                 "jobrunner is stopped",
             ]
         );
@@ -267,7 +301,7 @@ mod tests {
             ("later-state", "upcp is later-state: why"),
         ] {
             let now = settling(vec![member("upcp", state, "why")]);
-            let told = sentence(&now.tasks[0], &now, &clock());
+            let told = sentence(&now.tasks[0], &now, &setting());
             assert!(told.starts_with(words), "{told}");
         }
     }
@@ -277,7 +311,16 @@ mod tests {
         let mut now = settling(vec![member("upcp", "waiting", "")]);
         now.deadline_usec = None;
         now.tasks[0].usual_usec = None;
-        assert_eq!(sentence(&now.tasks[0], &now, &clock()), "waiting for upcp");
+        assert_eq!(
+            sentence(&now.tasks[0], &now, &setting()),
+            "waiting for upcp"
+        );
+        // The fallback's own time says nothing of the deadline that is over.
+        now.deadline_usec = Some(NOW - 1);
+        assert_eq!(
+            sentence(&now.tasks[0], &now, &setting()),
+            "waiting for upcp"
+        );
     }
 
     #[test]
@@ -287,7 +330,7 @@ mod tests {
             .collect();
         tasks[3].since_usec = Some(NOW - MINUTE);
         tasks.push(member("done", "stopped", ""));
-        let picture = picture(&settling(tasks), &clock(), 6);
+        let picture = picture(&settling(tasks), &setting(), 6);
         assert_eq!(picture.len(), 6, "{picture:?}");
         assert!(picture[0].contains("1 of 21 tasks at rest"), "{picture:?}");
         assert!(picture[1].starts_with("  waiting for t3 "), "{picture:?}");

@@ -1,23 +1,30 @@
 //! Where progress goes: a picture on a terminal that is drawn over and over, lines elsewhere, and the status text of
 //! a unit.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
+use interlock_generator::policy;
+use interlock_generator::policy::settings::DeployAction;
 use libsystemd::daemon::{self, NotifyState};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::model::Deployment;
-use super::progress;
+use super::progress::{self, Setting};
 use crate::ctl::clock::Clock;
 use crate::ctl::{output, text};
 
 /// More lines than that tell nobody more.
 const MOST_LINES: usize = 15;
 
+type Fallbacks = BTreeMap<String, Option<&'static str>>;
+
 /// Shows how a deployment comes along, on standard error.
 pub struct Progress {
     place: Place,
     shown: Option<Deployment>,
+    fallbacks: Fallbacks,
 }
 
 enum Place {
@@ -54,14 +61,26 @@ impl Progress {
             }
             _ => Place::Log,
         };
-        Self { place, shown: None }
+        Self::at(place)
     }
 
     /// For systemd(1), which has started this process as a unit.
     pub fn of_unit() -> Self {
+        Self::at(Place::Unit)
+    }
+
+    fn at(place: Place) -> Self {
         Self {
-            place: Place::Unit,
+            place,
             shown: None,
+            fallbacks: fallbacks(),
+        }
+    }
+
+    fn setting(&self) -> Setting {
+        Setting {
+            clock: Clock::of_host(),
+            fallbacks: self.fallbacks.clone(),
         }
     }
 
@@ -72,14 +91,14 @@ impl Progress {
 
     /// Shows a state.
     pub fn show(&mut self, now: &Deployment) {
-        let clock = Clock::of_host();
+        let setting = self.setting();
         if !self.is_drawn() {
-            for line in progress::changes(self.shown.as_ref(), now, &clock) {
+            for line in progress::changes(self.shown.as_ref(), now, &setting) {
                 tell(&line);
             }
         }
         if matches!(self.place, Place::Unit) && !now.is_over() {
-            let picture = progress::picture(now, &clock, MOST_LINES);
+            let picture = progress::picture(now, &setting, MOST_LINES);
             // What is waited for says more than how much of it there is.
             let line = picture.get(1).or(picture.first());
             notify(&[NotifyState::Status(text::one_line(
@@ -92,6 +111,7 @@ impl Progress {
 
     /// Draws it again.
     pub fn draw(&mut self) {
+        let setting = self.setting();
         let (
             Place::Terminal {
                 cells,
@@ -103,7 +123,7 @@ impl Progress {
         else {
             return;
         };
-        let picture = progress::picture(now, &Clock::of_host(), *lines);
+        let picture = progress::picture(now, &setting, *lines);
         let picture: Vec<String> = picture
             .iter()
             .map(|line| text::fit(&text::one_line(line), *cells))
@@ -127,6 +147,22 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// What the policy does to tasks that aren't at rest in time. The bus doesn't tell; as it only informs, the policy of
+/// this host that interlockd reads too is good enough.
+fn fallbacks() -> Fallbacks {
+    let loaded = policy::load(Path::new("/"));
+    let tasks = loaded.settings.tasks().values();
+    let fallback = |task: &policy::settings::Task| {
+        let fallback = task.on_deploy.fallback;
+        fallback
+            .filter(|fallback| *fallback != DeployAction::Protect)
+            .map(DeployAction::name)
+    };
+    tasks
+        .map(|task| (task.name.clone(), fallback(task)))
+        .collect()
 }
 
 /// Up so many lines, and all below it away (console_codes(4): CUU, ED).

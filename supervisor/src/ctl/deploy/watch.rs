@@ -68,9 +68,16 @@ impl Watch {
                     sleep(PAUSE).await;
                     self.find_again().await;
                 }
+                // It was over before it could be ended, which is as good.
+                Err(_) if self.is_over().await => return Ok(()),
                 ended => return ended,
             }
         }
+    }
+
+    async fn is_over(&self) -> bool {
+        let facts = calls::facts(&self.client, &self.object).await;
+        facts.is_ok_and(|facts| facts.is_over())
     }
 
     async fn wait_for_signal(&mut self) {
