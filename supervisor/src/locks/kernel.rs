@@ -59,21 +59,39 @@ impl Snapshot {
                 probe.say(format!("{path} is locked by a process that can't be named"));
                 probe.add(unknown(lock, entry));
             }
-            Owners::Unknown | Owners::None => {}
+            Owners::Unknown => probe.say(format!("{path} has only a read lock")),
+            Owners::None => {}
         }
     }
 
-    fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
-        // Where file systems show files under a device of their own (btrfs, overlayfs), the list has that of the
-        // superblock. Then the same inode may be another file's, and only a holder's descriptor tells.
-        let certain = entry.device == (major(file.dev()), minor(file.dev()));
-        let taker = self.proc.process(entry.pid);
-        // These end with the process that took them.
-        if let (true, Class::Posix, Some(taker)) = (certain, entry.class, &taker) {
-            return Owners::Are(vec![taker.clone()]);
+    /// Whether the list has a write lock on a file; `None` if that can't be told from the list alone.
+    pub(super) fn is_listed(&self, lock: &LockFile, file: &Metadata) -> Option<bool> {
+        let listed = |entry: &&Entry| {
+            entry.write
+                && entry.inode == file.ino()
+                && !entry.waits
+                && conflicts(lock.kind, entry.class)
+        };
+        let entries: Vec<&Entry> = self.entries.iter().filter(listed).collect();
+        if entries.iter().any(|entry| is_certain(entry, file)) {
+            return Some(true);
         }
-        // The others stay with whoever has inherited the descriptor. The shell's `exec 9>lock; flock 9` leaves the
-        // pid of a flock(1) that is dead, and whose number may by now be any other's.
+        let is_whole = lock.kind != LockKind::Flock || self.proc.is_whole_host();
+        (entries.is_empty() && is_whole).then_some(false)
+    }
+
+    fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
+        let certain = is_certain(entry, file);
+        let taker = self.proc.process(entry.pid);
+        match (certain, &taker) {
+            (true, Some(taker)) if !entry.write || self.is_of_its_taker(entry) => {
+                return Owners::Are(vec![taker.clone()]);
+            }
+            // Not worth a look at descriptors.
+            (true, _) if !entry.write => return Owners::Unknown,
+            (false, _) if !entry.write => return Owners::None,
+            _ => {}
+        }
         let of_taker = match &taker {
             Some(taker) => self.proc.handles(taker.pid),
             None => Ok(Vec::new()),
@@ -94,6 +112,19 @@ impl Snapshot {
                 _ => Owners::Unknown,
             },
             (true, _) => Owners::None,
+        }
+    }
+
+    /// Whether the living process of the number that the list has is who holds the lock.
+    ///
+    /// Locks of F_SETLK end with the process that took them. Those of flock(2) stay with whoever has inherited the
+    /// descriptor: the shell's `exec 9>lock; flock 9` leaves the pid of a flock(1) that is dead. Its number may by
+    /// now be another's, but not before the host has used up all numbers.
+    fn is_of_its_taker(&self, entry: &Entry) -> bool {
+        match entry.class {
+            Class::Posix => true,
+            Class::Flock => self.boot().is_some_and(|boot| boot.pids_are_unique),
+            Class::Ofd => false,
         }
     }
 
@@ -118,6 +149,13 @@ impl Snapshot {
         // A list that can't be read says nothing; then the first look counts.
         now.map_or(true, |entries| entries.contains(entry))
     }
+}
+
+/// Whether an entry of this inode is about this file. Where file systems show files under a device of their own
+/// (btrfs, overlayfs), the list has that of the superblock. Then the same inode may be another file's, and only a
+/// holder's descriptor tells.
+fn is_certain(entry: &Entry, file: &Metadata) -> bool {
+    entry.device == (major(file.dev()), minor(file.dev()))
 }
 
 /// Locks of fcntl(2) keep each other out, whoever they belong to; those of flock(2) are apart.

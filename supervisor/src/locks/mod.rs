@@ -1,8 +1,13 @@
 //! Lock probes: who holds a lock file, seen without taking the lock.
 //!
 //! A file that is locked by the kernel is never even opened: its holders stand in `/proc/locks`, by device and
-//! inode. A file that names its holder is opened for reading. So a probe can't make anybody's attempt to take
-//! the lock fail.
+//! inode. A file that names its holder is opened for reading. Neither can make anybody's attempt to take the lock fail.
+//!
+//! Looking at a process's descriptors can, though by a hair: for some microseconds the kernel keeps what we look at
+//! open, and if it is closed just then, a lock of flock(2) or `F_OFD_SETLK` behind it lives on for as long. (Those of
+//! `F_SETLK` don't.) lsof(8) does the same. So it is done only where nothing else tells who holds a
+//! lock: for open file descriptions, whose locks are listed without a pid, and for flock(2) by a process that is
+//! dead. [`Snapshot::glance`] never does it.
 
 mod contents;
 mod kernel;
@@ -18,7 +23,7 @@ use std::sync::OnceLock;
 use interlock_generator::policy::settings::{LockFile, LockKind};
 use interlock_generator::rooted;
 
-use process::{Handle, Proc, Process};
+use process::{Boot, Handle, Proc, Process};
 use table::Entry;
 
 /// Somebody who holds a lock.
@@ -79,8 +84,8 @@ pub struct Snapshot {
     entries: Vec<Entry>,
     /// The locks behind all processes' descriptors; read only if a lock's owner can't be told otherwise.
     handles: OnceLock<Vec<Handle>>,
-    /// When the host was booted: `/proc/stat` is long on hosts of many processors.
-    booted: OnceLock<Option<u64>>,
+    /// Read once, because `/proc/stat` is long on hosts of many processors.
+    boot: OnceLock<Option<Boot>>,
 }
 
 impl Snapshot {
@@ -103,15 +108,13 @@ impl Snapshot {
             entries: proc.locks()?,
             proc,
             handles: OnceLock::new(),
-            booted: OnceLock::new(),
+            boot: OnceLock::new(),
         })
     }
 
     /// Who holds a lock file. A file that doesn't exist is held by nobody.
     pub fn holders(&self, lock: &LockFile) -> Probe {
-        let found = rooted::resolve(&self.root, &lock.path)
-            .and_then(|path| fs::metadata(&path).map(|metadata| (path, metadata)));
-        let (path, metadata) = match found {
+        let (path, metadata) = match self.locate(lock) {
             Ok(found) => found,
             Err(error) if is_missing(&error) => return Probe::default(),
             Err(error) => return Probe::remark(unseen(&lock.path, &error)),
@@ -121,6 +124,32 @@ impl Snapshot {
             LockKind::Pidfile => self.named(lock, &path, &metadata),
             LockKind::Toml => self.named_and_locked(lock, &path, &metadata),
         }
+    }
+
+    /// Whether anybody holds a lock file, as far as that shows without a look at descriptors; `None` if only
+    /// [`Self::holders`] can tell. For who asks again and again.
+    pub fn glance(&self, lock: &LockFile) -> Option<bool> {
+        let (path, metadata) = match self.locate(lock) {
+            Ok(found) => found,
+            Err(error) => return is_missing(&error).then_some(false),
+        };
+        let is_named = || !self.named(lock, &path, &metadata).holders.is_empty();
+        match lock.kind {
+            LockKind::Posix | LockKind::Ofd | LockKind::Flock => self.is_listed(lock, &metadata),
+            LockKind::Pidfile => Some(is_named()),
+            LockKind::Toml if is_named() => Some(true),
+            LockKind::Toml => self.is_listed(lock, &metadata),
+        }
+    }
+
+    fn locate(&self, lock: &LockFile) -> io::Result<(PathBuf, Metadata)> {
+        let path = rooted::resolve(&self.root, &lock.path)?;
+        let metadata = fs::metadata(&path)?;
+        Ok((path, metadata))
+    }
+
+    fn boot(&self) -> Option<&Boot> {
+        self.boot.get_or_init(|| self.proc.boot()).as_ref()
     }
 
     fn handles(&self) -> &[Handle] {

@@ -96,8 +96,7 @@ impl Snapshot {
     fn started(&self, process: &Process) -> Option<i64> {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
         let ticks = u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)?;
-        let booted = self.booted.get_or_init(|| self.proc.boot_time());
-        let at = (*booted)?.checked_add(process.start_time / ticks)?;
+        let at = self.boot()?.time.checked_add(process.start_time / ticks)?;
         i64::try_from(at).ok()
     }
 }

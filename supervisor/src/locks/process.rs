@@ -46,6 +46,37 @@ pub fn parse_stat(text: &str) -> Option<Process> {
     })
 }
 
+/// What is known of the time since boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Boot {
+    /// When it was, in seconds since 1970.
+    pub time: u64,
+    /// No number of a process can have been used twice since.
+    pub pids_are_unique: bool,
+}
+
+/// Reads `/proc/stat` (proc_stat(5)), beside `/proc/sys/kernel/pid_max`.
+pub fn parse_boot(stat: &str, pid_max: Option<&str>) -> Option<Boot> {
+    let value = |key: &str| {
+        let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+        lines
+            .find(|(name, _)| *name == key)?
+            .1
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    let most: Option<u64> = pid_max.and_then(|most| most.trim().parse().ok());
+    Some(Boot {
+        time: value("btime")?,
+        // The kernel begins anew at 300; forks that failed have used up a number too.
+        pids_are_unique: match (value("processes"), most) {
+            (Some(forks), Some(most)) => forks < most / 2,
+            _ => false,
+        },
+    })
+}
+
 /// A lock behind a file descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle {
@@ -171,11 +202,11 @@ impl Proc {
         self.of(pid, "fd").join(fd.to_string())
     }
 
-    /// When the host was booted, in seconds since 1970 (`btime` of proc_stat(5)).
-    pub fn boot_time(&self) -> Option<u64> {
+    /// What is known of the time since boot.
+    pub fn boot(&self) -> Option<Boot> {
         let stat = fs::read_to_string(self.directory.join("stat")).ok()?;
-        let line = stat.lines().find_map(|line| line.strip_prefix("btime "));
-        line?.trim().parse().ok()
+        let most = fs::read_to_string(self.directory.join("sys/kernel/pid_max"));
+        parse_boot(&stat, most.ok().as_deref())
     }
 
     fn pids(&self) -> Vec<i32> {

@@ -167,8 +167,7 @@ fn in_a_container_a_lock_that_is_not_listed_is_found_behind_its_descriptor() {
     let lock = format!("FLOCK  ADVISORY  WRITE 0 {}", host.inode());
     host.descriptor(43, 9, &host.file(), &lock);
     assert_eq!(host.probe(LockKind::Flock), Probe::default());
-    fs::create_dir_all(host.proc().join("self/ns")).unwrap();
-    symlink("pid:[4026532178]", host.proc().join("self/ns/pid")).unwrap();
+    host.in_container();
     assert_eq!(pids(&host.probe(LockKind::Flock)), [43]);
     assert_eq!(host.probe(LockKind::Posix), Probe::default());
 }
@@ -181,4 +180,54 @@ fn a_list_of_more_than_a_page_names_each_holder_once() {
     let lines = (1..3000).map(|id| format!("{id}: {lock}"));
     host.write("locks", &lines.collect::<String>());
     assert_eq!(pids(&host.probe(LockKind::Posix)), [42]);
+}
+
+#[test]
+fn a_glance_tells_what_needs_no_descriptor() {
+    let host = Host::holding("", 1);
+    host.process(42, "rpm", 1);
+    assert_eq!(host.glance(LockKind::Posix), Some(false));
+    host.listed(&format!("POSIX  ADVISORY  WRITE 42 {}", host.inode()));
+    assert_eq!(host.glance(LockKind::Posix), Some(true));
+    assert_eq!(host.glance(LockKind::Toml), Some(true));
+    assert_eq!(host.glance(LockKind::Flock), Some(false));
+    host.listed(&format!("OFDLCK ADVISORY  WRITE -1 {}", host.inode()));
+    assert_eq!(host.glance(LockKind::Ofd), Some(true));
+    host.listed(&format!("OFDLCK ADVISORY  READ  -1 {}", host.inode()));
+    assert_eq!(host.glance(LockKind::Ofd), Some(false));
+    // Perhaps another file's.
+    host.listed(&format!("POSIX  ADVISORY  WRITE 42 {}", host.odd_inode()));
+    assert_eq!(host.glance(LockKind::Posix), None);
+    host.listed("");
+    host.in_container();
+    assert_eq!(host.glance(LockKind::Flock), None);
+    assert_eq!(host.glance(LockKind::Posix), Some(false));
+}
+
+#[test]
+fn a_taker_is_believed_without_a_look_where_no_number_was_used_twice() {
+    let host = Host::holding("", 1);
+    host.listed(&format!("FLOCK  ADVISORY  WRITE 42 {}", host.inode()));
+    host.process(42, "flock", 1);
+    host.write("42/fdinfo/0", "pos:\t0\n");
+    assert_eq!(
+        pids(&host.probe(LockKind::Flock)),
+        [0],
+        "it may be another's number"
+    );
+    host.write("sys/kernel/pid_max", "4194304\n");
+    assert_eq!(pids(&host.probe(LockKind::Flock)), [42]);
+    host.write("sys/kernel/pid_max", "300\n");
+    assert_eq!(pids(&host.probe(LockKind::Flock)), [0]);
+}
+
+#[test]
+fn who_only_reads_is_not_looked_for() {
+    let host = Host::holding("", 1);
+    let lock = format!("OFDLCK ADVISORY  READ  -1 {}", host.inode());
+    host.listed(&lock);
+    host.process(42, "sqlite3", 1);
+    host.descriptor(42, 3, &host.file(), &lock);
+    let probe = host.probe(LockKind::Posix);
+    assert_eq!(probe.remarks, ["/run/lock has only a read lock"]);
 }

@@ -23,7 +23,7 @@ impl Host {
         let host = Self(TempDir::new().unwrap());
         fs::create_dir_all(host.root().join("run")).unwrap();
         fs::create_dir(host.proc()).unwrap();
-        host.write("stat", &format!("cpu 1 2\nbtime {BOOT}\nprocesses 9\n"));
+        host.write("stat", &format!("cpu 1 2\nbtime {BOOT}\nprocesses 900\n"));
         host.write("locks", "");
         host
     }
@@ -98,6 +98,18 @@ impl Host {
 
     fn listed(&self, lock: &str) {
         self.write("locks", &format!("1: {lock} 0 EOF\n"));
+    }
+
+    fn in_container(&self) {
+        fs::create_dir_all(self.proc().join("self/ns")).unwrap();
+        symlink("pid:[4026532178]", self.proc().join("self/ns/pid")).unwrap();
+    }
+
+    fn glance(&self, kind: LockKind) -> Option<bool> {
+        let path = "/run/lock".into();
+        let snapshot = Snapshot::with_root(&self.root(), &self.proc()).unwrap();
+        let comm = None;
+        snapshot.glance(&LockFile { path, kind, comm })
     }
 
     fn probe(&self, kind: LockKind) -> Probe {
