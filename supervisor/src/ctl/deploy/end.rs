@@ -38,6 +38,7 @@ pub(super) async fn end_with(
         );
         return tell(&now, sentence);
     }
+    session.progress.knows(&now);
     session.watch.end(&args.reason).await?;
     match session.until(Deployment::is_over).await? {
         Waited::Reached(now) => {

@@ -39,9 +39,9 @@ pub fn changes(before: Option<&Deployment>, now: &Deployment, setting: &Setting)
     lines
 }
 
-/// What is going on now, for a screen of so many lines: a headline, and a line for each task that isn't done with.
+/// What is going on now, for a screen of so many lines: a headline, and a line for each task that isn't done with;
+/// nothing while nothing goes on.
 pub fn picture(now: &Deployment, setting: &Setting, lines: usize) -> Vec<String> {
-    let mut picture = vec![headline(now, setting)];
     let mut open: Vec<&Member> = match now.state.as_str() {
         "settling" => now.tasks.iter().filter(|task| !task.is_at_rest()).collect(),
         "ending" => now
@@ -49,8 +49,10 @@ pub fn picture(now: &Deployment, setting: &Setting, lines: usize) -> Vec<String>
             .iter()
             .filter(|task| task.state == "starting" || task.state == "failed")
             .collect(),
-        _ => Vec::new(),
+        // Nobody waits.
+        _ => return Vec::new(),
     };
+    let mut picture = vec![headline(now, setting)];
     // Those that have taken longest are what everybody waits for.
     open.sort_by_key(|task| task.since_usec);
     let room = lines.saturating_sub(picture.len() + 1);
@@ -120,7 +122,10 @@ fn sentence(member: &Member, now: &Deployment, setting: &Setting) -> String {
         "ended" => with_detail(format!("{task} has ended")),
         "ignored" => with_detail(format!("{task} is left alone")),
         "starting" => with_detail(format!("starting {task} again")),
-        "resumed" => with_detail(format!("{task} goes on")),
+        "resumed" => with_detail(match member.action.as_str() {
+            "stop" | "restart" | "checkpoint" => format!("{task} is started again"),
+            _ => format!("{task} goes on"),
+        }),
         "failed" => with_detail(format!("{task} could not be started again")),
         state => with_detail(format!("{task} is {state}")),
     }

@@ -89,6 +89,11 @@ impl Progress {
         matches!(self.place, Place::Terminal { .. })
     }
 
+    /// What is known already, and needn't be told.
+    pub fn knows(&mut self, now: &Deployment) {
+        self.shown = Some(now.clone());
+    }
+
     /// Shows a state.
     pub fn show(&mut self, now: &Deployment) {
         let setting = self.setting();
@@ -128,7 +133,8 @@ impl Progress {
             .iter()
             .map(|line| text::fit(&text::one_line(line), *cells))
             .collect();
-        write(&format!("{}{}\n", erasing(*drawn), picture.join("\n")));
+        let lines: String = picture.iter().map(|line| format!("{line}\n")).collect();
+        write(&format!("{}{lines}", erasing(*drawn)));
         *drawn = picture.len();
     }
 
