@@ -17,3 +17,8 @@ pub fn monotonic() -> u64 {
 pub fn realtime() -> u64 {
     usec(ClockId::CLOCK_REALTIME)
 }
+
+/// Microseconds of `CLOCK_BOOTTIME`: since boot, sleep included.
+pub fn boottime() -> u64 {
+    usec(ClockId::CLOCK_BOOTTIME)
+}

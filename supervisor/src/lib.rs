@@ -15,5 +15,6 @@ pub mod inhibitors;
 pub mod instance;
 pub mod journal;
 pub mod locks;
+pub mod person;
 pub mod pid1;
 pub mod store;

@@ -45,14 +45,26 @@ pub enum Standing {
     Clear,
     /// The task has no job: somebody started the gate alone. Granted when free, reserves nothing.
     Jobless,
+    /// Somebody outside the policy holds a lock of a resource that it needs. It waits for the resource, and so
+    /// reserves it.
+    Locked(Vec<Lock>),
     /// Jobs of these units come first. It reserves nothing: they may need the same resources.
     Behind(Vec<String>),
+}
+
+/// A resource that somebody outside the policy holds by its lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lock {
+    /// The resource.
+    pub resource: String,
+    /// Who holds it, for people.
+    pub holder: String,
 }
 
 impl Standing {
     /// Whether a waiter that stands so keeps younger ones from what it waits for.
     pub fn reserves(&self) -> bool {
-        matches!(self, Self::Unknown | Self::Clear)
+        matches!(self, Self::Unknown | Self::Clear | Self::Locked(_))
     }
 
     /// Whether a job of `unit` stands before it.

@@ -16,7 +16,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use claim::{Claim, Refusal, Standing, Uses};
+pub use claim::{Claim, Lock, Refusal, Standing, Uses};
 use ledger::Ledger;
 pub use view::{Hurdle, WaitView};
 
@@ -61,6 +61,8 @@ pub enum Event {
         /// The unit whose job it was.
         unit: String,
     },
+    /// Locks from outside have been taken or freed: whoever waits for one is looked at again.
+    LocksChanged,
     /// A lease that exists without having been granted here: found after a restart, or a task that ran
     /// before it came under policy. Never refused, even if it breaks a capacity.
     Adopt {
@@ -265,6 +267,14 @@ impl Arbiter {
                     self.settle(None, &mut actions);
                 }
             }
+            Event::LocksChanged => {
+                for waiter in &mut self.queue {
+                    if matches!(waiter.standing, Standing::Locked(_)) {
+                        waiter.standing = Standing::Unknown;
+                    }
+                }
+                self.settle(None, &mut actions);
+            }
             Event::Adopt {
                 unit,
                 uses,
@@ -386,6 +396,14 @@ impl Arbiter {
         for waiter in &mut self.queue {
             let is_fresh = fresh == Some(waiter.unit.as_str());
             if waiter.held.is_some() || matches!(waiter.standing, Standing::Behind(_)) {
+                continue;
+            }
+            if matches!(waiter.standing, Standing::Locked(_)) {
+                if is_fresh && waiter.claim.refuse_if_busy.is_some() {
+                    refused.push(waiter.unit.clone());
+                } else {
+                    ledger.take(&waiter.claim.uses);
+                }
                 continue;
             }
             let is_own = self.leases.contains_key(&waiter.unit);

@@ -1,6 +1,6 @@
 //! What the arbiter can tell about a waiter: the facts behind `why` and the gates' status texts.
 
-use super::{Arbiter, Standing, Waiter, claim};
+use super::{Arbiter, Lock, Standing, Waiter, claim};
 
 /// What a waiter waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum Hurdle {
     Jobs(Vec<String>),
     /// A deployment holds it.
     Deployment,
+    /// Somebody outside the policy holds a resource's lock.
+    Lock(Lock),
 }
 
 impl Arbiter {
@@ -46,6 +48,11 @@ impl Arbiter {
         let hurdles = match &waiter.standing {
             _ if waiter.held.is_some() => vec![Hurdle::Deployment],
             Standing::Behind(units) => vec![Hurdle::Jobs(units.clone())],
+            Standing::Locked(locks) => {
+                let locks = locks.iter().cloned().map(Hurdle::Lock);
+                let resources = self.resource_hurdles(waiter, &ahead);
+                locks.chain(resources).collect()
+            }
             _ => self.resource_hurdles(waiter, &ahead),
         };
         Some(WaitView {

@@ -63,6 +63,8 @@ pub enum Input {
         /// Which holder.
         generation: u64,
     },
+    /// A process that held a lock from outside has ended.
+    LockHolderGone,
     /// Somebody asks over D-Bus.
     Query(Query),
 }

@@ -117,6 +117,10 @@ impl Engine {
                 "It is held by {}: it starts after its end.",
                 self.explain_deployments(unit)
             ),
+            Hurdle::Lock(lock) => format!(
+                "It needs {}, which is locked from outside the policy: by {}.",
+                lock.resource, lock.holder
+            ),
             Hurdle::Jobs(units) => format!(
                 "systemd starts {} before it: it takes no resources until {} done.",
                 list(units),

@@ -49,6 +49,7 @@ impl Engine {
             // The gate's old lease ended so quickly that its end wasn't seen.
             self.release(&unit);
         }
+        let standing = self.with_locks(&unit, standing);
         self.request(unit, standing, Some(state)).await;
     }
 

@@ -4,6 +4,7 @@ mod deploy;
 mod explain;
 mod gates;
 mod leases;
+mod outside;
 mod policy;
 mod timers;
 mod views;
@@ -95,6 +96,7 @@ pub struct Engine {
     preempted: BTreeSet<String>,
     windows: BTreeMap<String, policy::OpenWindow>,
     deployments: deploy::Deployments,
+    outside: outside::Outside,
 }
 
 impl Engine {
@@ -132,6 +134,7 @@ impl Engine {
             refused: BTreeSet::new(),
             preempted: BTreeSet::new(),
             windows: BTreeMap::new(),
+            outside: outside::Outside::new(inputs.clone()),
             deployments: deploy::Deployments::new(store, inputs),
         }
     }
@@ -226,7 +229,10 @@ impl Engine {
             let left = deadline.saturating_sub(clock::monotonic());
             wake = wake.min(Instant::now() + Duration::from_micros(left));
         }
-        if let Some(due) = self.deployments.due() {
+        for due in [self.deployments.due(), self.outside.due()]
+            .into_iter()
+            .flatten()
+        {
             wake = wake.min(due);
         }
         self.later.values().fold(wake, |wake, at| wake.min(*at))
@@ -235,6 +241,7 @@ impl Engine {
     /// What the clock has made due.
     async fn due(&mut self) {
         self.hear_pid1().await;
+        self.poll_locks();
         let now = clock::monotonic();
         if self.arbiter.next_deadline().is_some_and(|at| at <= now) {
             self.feed(Event::Tick { now });
@@ -269,6 +276,7 @@ impl Engine {
                 self.unheard = pid1;
                 self.hear_pid1().await;
             }
+            Input::LockHolderGone => self.locks_may_have_changed(),
             Input::HolderGone { id, generation } => self.holder_gone(&id, generation),
             Input::Query(query) => self.answer(query).await,
         }
@@ -368,7 +376,10 @@ impl Engine {
             .await
             .map(|(_, standing)| standing);
         match answer {
-            Some(standing) => self.feed(Event::Looked { unit, standing }),
+            Some(standing) => {
+                let standing = self.with_locks(&unit, standing);
+                self.feed(Event::Looked { unit, standing });
+            }
             // No answer says nothing about the unit.
             None => self.unanswered.push(Action::Look { unit }),
         }

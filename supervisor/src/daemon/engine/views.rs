@@ -216,6 +216,7 @@ impl Engine {
     fn hurdle_line(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
             Hurdle::Deployment => format!("the end of {}", self.deployments_of(unit)),
+            Hurdle::Lock(lock) => format!("{}, locked by {}", lock.resource, lock.holder),
             Hurdle::Jobs(units) if units.is_empty() => "its own stop".to_owned(),
             Hurdle::Jobs(units) => format!("{}, which comes first", short_list(units)),
             Hurdle::Resource {
@@ -276,6 +277,7 @@ pub(super) fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
                 units.extend(holders.iter().cloned());
             }
             Hurdle::Jobs(before) => units.extend(before.iter().cloned()),
+            Hurdle::Lock(lock) => resources.push(lock.resource.clone()),
             Hurdle::Deployment => {}
         }
     }
