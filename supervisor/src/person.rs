@@ -37,6 +37,7 @@ impl Person {
             unit: cgroup::unit_of_process(pid)
                 .ok()
                 .flatten()
+                .filter(|unit| unit.ends_with(".service") || unit.ends_with(".scope"))
                 .unwrap_or_default(),
             terminal,
             since: started(ticks),

@@ -202,7 +202,16 @@ impl Engine {
                         }
                     }
                 }
-                Err(error) => tracing::warn!(%error, "cannot read who holds locks"),
+                // Nobody is known not to be in a transaction.
+                Err(error) => {
+                    for (unit, state) in states {
+                        if !state.is_down() {
+                            let why = format!("who holds locks can't be read ({error})");
+                            busy.insert(unit.clone(), why);
+                        }
+                    }
+                    return busy;
+                }
             }
         }
         match inhibitors::blocking(pid1.connection()).await {
