@@ -1,13 +1,12 @@
 //! What is asked of interlockd about deployments, and what its errors mean.
 
 use zbus::fdo::PropertiesProxy;
-use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
 use zbus::wire::{OwnedFd, Variant};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::model::{Deployment, DeploymentRow, is_over};
-use super::proxy::{DeploymentProxy, INTERFACE, Options};
+use super::proxy::{DeploymentProxy, INTERFACE, Options, PresentManagerProxy, PresentProxy};
 use crate::ctl::client::{self, Client};
 use crate::ctl::error::{self, Answer, CtlError};
 use crate::ctl::text;
@@ -119,14 +118,27 @@ pub async fn meant(
     }
 }
 
-/// A deployment's properties.
+/// As [`lookup`], but doesn't start a daemon that isn't there.
+pub async fn look_again(client: &Client, id: &str) -> Result<OwnedObjectPath, CtlError> {
+    let asked = async {
+        PresentManagerProxy::new(client.connection())
+            .await?
+            .get_deployment(id)
+            .await
+    };
+    client.ask("can't look up the deployment", asked).await
+}
+
+/// A deployment's properties. Doesn't start a daemon that isn't there: who follows a deployment would undo its stop.
 pub async fn facts(client: &Client, object: &OwnedObjectPath) -> Result<Deployment, CtlError> {
     let read = async {
-        properties(client, object)
+        PresentProxy::builder(client.connection())
+            .path(object.clone())
+            .cache_properties(CacheProperties::No)
+            .build()
             .await?
-            .get_all(InterfaceName::from_static_str_unchecked(INTERFACE))
+            .get_all(INTERFACE)
             .await
-            .map_err(zbus::Error::from)
     };
     let what = "can't read the deployment's properties";
     let all = client.ask(what, read).await;

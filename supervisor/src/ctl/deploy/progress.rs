@@ -104,6 +104,11 @@ fn is_waited_for(member: &Member) -> bool {
     )
 }
 
+/// Whether it is this deployment's no more, but another one's.
+fn stays(member: &Member) -> bool {
+    member.detail.starts_with("deployment ") && member.detail.ends_with(" goes on holding it")
+}
+
 /// A task in one line.
 fn sentence(member: &Member, now: &Deployment, setting: &Setting) -> String {
     let task = model::label(&member.task, &member.unit);
@@ -122,6 +127,7 @@ fn sentence(member: &Member, now: &Deployment, setting: &Setting) -> String {
         "ended" => with_detail(format!("{task} has ended")),
         "ignored" => with_detail(format!("{task} is left alone")),
         "starting" => with_detail(format!("starting {task} again")),
+        "resumed" if stays(member) => format!("{task} stays at rest: {}", member.detail),
         "resumed" => with_detail(match member.action.as_str() {
             "stop" | "restart" | "checkpoint" => format!("{task} is started again"),
             _ => format!("{task} goes on"),
@@ -196,7 +202,7 @@ fn resumed(now: &Deployment) -> String {
     let resumed = now
         .tasks
         .iter()
-        .filter(|task| task.state == "resumed")
+        .filter(|task| task.state == "resumed" && !stays(task))
         .count();
     match resumed {
         0 => "nothing had to be resumed".to_owned(),
@@ -309,6 +315,18 @@ mod tests {
             let told = sentence(&now.tasks[0], &now, &setting());
             assert!(told.starts_with(words), "{told}");
         }
+    }
+
+    #[test]
+    fn what_another_deployment_goes_on_holding_does_not_go_on() {
+        let detail = "deployment mediawiki-2 goes on holding it";
+        let mut now = settling(vec![member("upcp", "resumed", detail)]);
+        assert_eq!(
+            sentence(&now.tasks[0], &now, &setting()),
+            format!("upcp stays at rest: {detail}")
+        );
+        now.state = "ended".to_owned();
+        assert!(ending(&now).ends_with("nothing had to be resumed"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use zbus::proxy;
-use zbus::wire::{OwnedFd, OwnedObjectPath, Variant};
+use zbus::wire::{OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
 
 /// A row of `ListDeployments`: id, group, state, reason, owner, since, expires (0 = none), object path.
 pub type ListedDeployment = (
@@ -43,4 +43,27 @@ pub trait Deployment {
     /// Makes the caller its owner.
     #[zbus(allow_interactive_auth)]
     fn take_over(&self, reason: &str, options: &Options<'_>) -> zbus::Result<OwnedFd>;
+}
+
+/// Its properties, asked for so that a daemon that somebody has stopped stays stopped.
+#[proxy(
+    interface = "org.freedesktop.DBus.Properties",
+    default_service = "org.interlock.Interlock1"
+)]
+pub trait Present {
+    /// All of an interface.
+    #[zbus(no_autostart)]
+    fn get_all(&self, interface: &str) -> zbus::Result<HashMap<String, OwnedVariant>>;
+}
+
+/// The root object, likewise.
+#[proxy(
+    interface = "org.interlock.Interlock1.Manager",
+    default_service = "org.interlock.Interlock1",
+    default_path = "/org/interlock/Interlock1"
+)]
+pub trait PresentManager {
+    /// The object of a deployment, by its id.
+    #[zbus(no_autostart)]
+    fn get_deployment(&self, id: &str) -> zbus::Result<OwnedObjectPath>;
 }

@@ -143,7 +143,7 @@ impl Watch {
             self.signals = None;
         }
         if let Some(id) = &self.id
-            && let Ok(object) = calls::lookup(&self.client, id).await
+            && let Ok(object) = calls::look_again(&self.client, id).await
             && object != self.object
         {
             self.object = object;
