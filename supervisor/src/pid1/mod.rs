@@ -276,6 +276,14 @@ impl Pid1 {
         })
     }
 
+    /// Whether the host is shutting down: PID 1 starts nothing any more.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's.
+    pub async fn is_stopping(&self) -> zbus::Result<bool> {
+        Ok(self.manager.system_state().await? == "stopping")
+    }
+
     /// The connection, for other services on the bus.
     pub fn connection(&self) -> &Connection {
         self.manager.inner().connection()

@@ -52,14 +52,12 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// # Errors
 /// The bus's.
 pub async fn subscribe(connection: &Connection) -> zbus::Result<Vec<MessageStream>> {
-    let manager = |member: &'static str| -> zbus::Result<MatchRule<'static>> {
-        MatchRule::builder()
-            .msg_type(Type::Signal)
-            .sender(SYSTEMD)
-            .interface(MANAGER)
-            .member(member)
-            .build()
-    };
+    // All of them in one stream: a job's end must not be heard of before its beginning.
+    let manager = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(SYSTEMD)
+        .interface(MANAGER)
+        .build()?;
     let units = MatchRule::builder()
         .msg_type(Type::Signal)
         .sender(SYSTEMD)
@@ -78,13 +76,7 @@ pub async fn subscribe(connection: &Connection) -> zbus::Result<Vec<MessageStrea
         .arg(0, SYSTEMD)
         .build()?;
     let mut streams = Vec::new();
-    for rule in [
-        manager("JobNew")?,
-        manager("JobRemoved")?,
-        manager("Reloading")?,
-        units,
-        owner,
-    ] {
+    for rule in [manager, units, owner] {
         // Storms of a thousand starts must not fill the queue while the daemon waits for PID 1.
         let stream = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
         streams.push(stream);

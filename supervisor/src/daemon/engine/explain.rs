@@ -22,13 +22,28 @@ impl Engine {
                 "{who} can't be started: {}. Run \"interlockctl verify\" to see them all; when the policy is right, \"interlockctl reload\" frees it.",
                 view.detail
             ),
+            "running" if self.ungated.contains_key(&unit) => format!(
+                "{who} runs since {}; it is not gated (gated = false), so interlock never holds its starts.",
+                since(view.since)
+            ),
             "running" => self.explain_running(&who, &view, &past),
+            "frozen" => format!(
+                "{who} is {} since {}: its processes stand still where they are, and go on when that ends.",
+                view.detail,
+                since(view.since)
+            ),
             "held" if view.position == 0 => format!(
                 "{who} has been started, but its turn to wait at its gate hasn't come: systemd first finishes what is ordered before it, by its window, by after = or by the unit files. \"systemctl list-jobs --before {unit}\" lists that."
             ),
             "idle" => self.explain_idle(&who, &view, &past),
             _ => self.explain_waiting(&who, &view, &past),
         };
+        if view.state == "running" && !view.stale_since.is_empty() {
+            text.push_str(&format!(
+                " Its code is from before deployment {}, which it outlived.",
+                view.stale_since
+            ));
+        }
         if let Some(reason) = &past.last_skip {
             let times = match past.skips {
                 1 => "One start was".to_owned(),

@@ -38,8 +38,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const STATUS: Duration = Duration::from_millis(500);
 /// How long start-up waits for the bus before it says that it is ready: gates are heard without it.
 const BUS_AT_START: Duration = Duration::from_secs(5);
-/// How many ended jobs are remembered; their news is never that late.
-const ENDED_JOBS: usize = 256;
 /// Inputs taken in one go, so that many signals about one unit cost one look at it.
 const BATCH: usize = 256;
 
@@ -76,8 +74,6 @@ pub struct Engine {
     actions: VecDeque<Action>,
     /// The ids of tasks' jobs as last heard; PID 1 has the truth.
     jobs: BTreeMap<String, u32>,
-    /// Jobs that ended lately: the news of a job and of its end come by different ways, in any order.
-    ended_jobs: VecDeque<u32>,
     /// Units whose lease is to be looked at again.
     dirty: BTreeSet<String>,
     /// Units to be looked at again at a time.
@@ -97,6 +93,8 @@ pub struct Engine {
     windows: BTreeMap<String, policy::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
+    /// Units without a gate that run, with since when they do, as of the last question.
+    ungated: BTreeMap<String, u64>,
 }
 
 impl Engine {
@@ -124,7 +122,6 @@ impl Engine {
             pulse,
             actions: VecDeque::new(),
             jobs: BTreeMap::new(),
-            ended_jobs: VecDeque::new(),
             dirty: BTreeSet::new(),
             later: BTreeMap::new(),
             unanswered: Vec::new(),
@@ -135,6 +132,7 @@ impl Engine {
             preempted: BTreeSet::new(),
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
+            ungated: BTreeMap::new(),
             deployments: deploy::Deployments::new(store, inputs),
         }
     }
@@ -298,7 +296,6 @@ impl Engine {
 
     async fn signal(&mut self, signal: Signal) {
         match signal {
-            Signal::JobNew { id, .. } if self.ended_jobs.contains(&id) => {}
             Signal::JobNew { unit, id } => {
                 self.deployments_job_new(&unit, id);
                 if self.policy.is_gated(&unit) {
@@ -306,10 +303,6 @@ impl Engine {
                 }
             }
             Signal::JobRemoved { unit, id, result } => {
-                self.ended_jobs.push_back(id);
-                if self.ended_jobs.len() > ENDED_JOBS {
-                    self.ended_jobs.pop_front();
-                }
                 if self.jobs.get(&unit) == Some(&id) {
                     self.jobs.remove(&unit);
                 }
@@ -404,11 +397,20 @@ impl Engine {
     async fn answer(&mut self, query: Query) {
         // Whoever asked may be gone: then nobody misses the answer.
         match query {
-            Query::Tasks(to) => drop(to.send(self.task_views())),
-            Query::Task(name, to) => drop(to.send(self.task_view(&name))),
+            Query::Tasks(to) => {
+                self.look_at_ungated().await;
+                drop(to.send(self.task_views()));
+            }
+            Query::Task(name, to) => {
+                self.look_at_ungated().await;
+                drop(to.send(self.task_view(&name)));
+            }
             Query::Past(unit, to) => drop(to.send(self.history.past(&unit))),
             Query::Queue(to) => drop(to.send(self.queue_views())),
-            Query::Explain(name, to) => drop(to.send(self.explain(&name))),
+            Query::Explain(name, to) => {
+                self.look_at_ungated().await;
+                drop(to.send(self.explain(&name)));
+            }
             Query::Policy(to) => drop(to.send(self.policy.view())),
             Query::Begin(request, to) => drop(to.send(self.begin_deployment(request))),
             Query::Deployments(to) => drop(to.send(self.deployment_views())),

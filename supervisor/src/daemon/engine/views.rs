@@ -5,7 +5,8 @@ use interlock_generator::policy::settings::Task;
 use super::super::words::{list, ordinal, short_list};
 use super::Engine;
 use crate::arbiter::{Hurdle, WaitView};
-use crate::instance;
+use crate::pid1::UnitState;
+use crate::{clock, instance};
 
 /// A task, or a live instance of a template's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -175,8 +176,44 @@ impl Engine {
             view.state = "held".to_owned();
             view.detail = "Started, but systemd starts others before it".to_owned();
         }
-        view.stale_since = self.stale_since(unit).unwrap_or_default();
+        if let Some(since) = self.ungated.get(unit).filter(|_| view.state == "idle") {
+            view.state = "running".to_owned();
+            view.since = *since;
+            view.detail = "not gated".to_owned();
+        }
+        if let Some(deployment) = self.stale_since(unit) {
+            let is_up = matches!(view.state.as_str(), "running" | "frozen");
+            if is_up {
+                let stale = format!("its code is from before deployment {deployment}");
+                view.detail = match view.detail.as_str() {
+                    "" => stale,
+                    detail => format!("{detail}; {stale}"),
+                };
+            }
+            view.stale_since = deployment;
+        }
         view
+    }
+
+    /// Tasks without a gate aren't followed: PID 1 says which of them run.
+    pub(super) async fn look_at_ungated(&mut self) {
+        let tasks = self.policy.settings().tasks().values();
+        let ungated = tasks.filter(|task| !task.gated && !task.is_template());
+        let units: Vec<String> = ungated.map(|task| task.unit.clone()).collect();
+        self.ungated.clear();
+        let Some(pid1) = self.pid1.clone().filter(|_| !units.is_empty()) else {
+            return;
+        };
+        let states = pid1.states(units).await.unwrap_or_default();
+        for state in states.into_values().filter(UnitState::is_working) {
+            let since = pid1.left_inactive_at(&state.name).await.unwrap_or(0);
+            let ago = clock::monotonic().saturating_sub(since);
+            let at = match since {
+                0 => 0,
+                _ => clock::realtime().saturating_sub(ago),
+            };
+            self.ungated.insert(state.name, at);
+        }
     }
 
     pub(super) fn queue_views(&self) -> Vec<QueueView> {

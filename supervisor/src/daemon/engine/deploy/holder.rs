@@ -1,7 +1,7 @@
 //! Who holds a deployment: whoever has the write end of its FIFO open, as with logind's inhibitors.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -46,14 +46,17 @@ pub(super) fn reopen(
     inputs: &UnboundedSender<Input>,
 ) -> Result<AbortHandle, String> {
     let gone = |error: io::Error| format!("its FIFO can't be opened ({error})");
-    let reader = pipe::OpenOptions::new()
-        .open_receiver(path(id))
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path(id))
         .map_err(gone)?;
-    // A FIFO that nobody writes to ends at once.
-    match reader.try_read(&mut [0; 16]) {
-        Ok(0) => Err("it ended while interlockd was away".to_owned()),
-        _ => Ok(watch(reader, id, generation, inputs)),
+    // A FIFO without a writer reads as ended, but isn't told to have ended before it has had one.
+    if let Ok(0) = file.read(&mut [0; 16]) {
+        return Err("it went away while interlockd was not there".to_owned());
     }
+    let reader = pipe::Receiver::from_file(file).map_err(gone)?;
+    Ok(watch(reader, id, generation, inputs))
 }
 
 /// Forgets the FIFO.

@@ -339,6 +339,11 @@ impl Engine {
     async fn decide(&mut self) -> Option<Vec<(String, Vec<Step>)>> {
         let seen = self.observe().await?;
         let ids: Vec<String> = self.deployments.live().map(|d| d.id.clone()).collect();
+        let is_ending = self.deployments.live().any(|d| !d.holds());
+        let is_stopping = match &self.pid1 {
+            Some(pid1) if is_ending => pid1.is_stopping().await.unwrap_or(false),
+            _ => false,
+        };
         let mut all = Vec::new();
         for id in ids {
             let sight = self.sight_of(&id, &seen);
@@ -350,7 +355,13 @@ impl Engine {
             if deployment.expires > 0 && deployment.expires <= realtime {
                 deployment.fail("it expired before it was ended");
             }
-            let steps = deployment.advance(&sight);
+            let before = deployment.clone();
+            let mut steps = deployment.advance(&sight);
+            if is_stopping && !before.holds() {
+                // What is to be started again is started after the next boot.
+                *deployment = before;
+                steps.retain(|step| matches!(step, Step::Thaw(_)));
+            }
             for step in &steps {
                 if let Step::HandOver(unit, to, member) = step
                     && let Some(other) = self.deployments.all.get_mut(to)

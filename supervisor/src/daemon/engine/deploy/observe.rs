@@ -82,10 +82,8 @@ impl Engine {
             (None, Some(hook)) => hook_sight(&observation.hooks, id, hook),
             (_, None) => HookSight::Absent,
         };
-        let held_by_others = match deployment.holds() {
-            true => BTreeMap::new(),
-            false => self.held_by_others(deployment),
-        };
+        // Also of one that still settles: it may be refused at this very sight.
+        let held_by_others = self.held_by_others(deployment);
         // A deployment without a hook settles at its first sight.
         if deployment.stage <= Stage::Settle {
             let new = |unit: &&String| !deployment.members.contains_key(*unit);
