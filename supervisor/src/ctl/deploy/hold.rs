@@ -51,7 +51,10 @@ pub(super) async fn hold_with(
     let over = loop {
         match session.until(Deployment::is_over).await? {
             Waited::Reached(over) => break over,
-            Waited::Interrupted(_) => session.watch.end("stopped").await?,
+            Waited::Interrupted(_) => {
+                session.watch.hurry();
+                session.watch.end("stopped").await?;
+            }
         }
     };
     let sentence = progress::ending(&over);

@@ -121,7 +121,10 @@ async fn attend(
     loop {
         tokio::select! {
             status = child.wait() => return (status, watched),
-            signal = session.signals.next() => pass_on(signal, &child),
+            signal = session.signals.next() => {
+                session.watch.hurry();
+                pass_on(signal, &child);
+            }
             now = session.watch.next(), if watching => match now {
                 Ok(now) => {
                     if let Some(change) = change(&now, began) {

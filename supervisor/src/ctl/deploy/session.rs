@@ -110,6 +110,7 @@ impl Session {
             Waited::Reached(now) if now.is_over() => Ok(Settled::Refused(now)),
             Waited::Reached(now) => Ok(Settled::Ready(now)),
             Waited::Interrupted(signal) => {
+                self.watch.hurry();
                 self.watch.end(&format!("interrupted by {signal}")).await?;
                 // A second signal ends the waiting, and nothing else.
                 self.until(Deployment::is_over).await?;

@@ -15,6 +15,8 @@ use crate::ctl::error::CtlError;
 
 /// interlockd finds its deployments again when it comes back; a host that is busy with maintenance may take a while.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same once somebody has told this process to end: at a shutdown interlockd doesn't come back, and all waits.
+const HURRY: Duration = Duration::from_secs(5);
 /// Between two attempts to reach it.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -27,6 +29,8 @@ pub struct Watch {
     signals: Option<Signals>,
     /// Whether something has changed since the last look.
     changed: bool,
+    /// How long a daemon is waited for that doesn't answer.
+    patience: Duration,
 }
 
 /// They only say that it is worth looking again.
@@ -45,7 +49,13 @@ impl Watch {
             id: None,
             signals: None,
             changed: true,
+            patience: PATIENCE,
         }
+    }
+
+    /// From now on a daemon that doesn't answer isn't waited for as long.
+    pub fn hurry(&mut self) {
+        self.patience = HURRY;
     }
 
     /// The next state that differs from the last one told; the present one at first. Cancel safe.
@@ -64,7 +74,7 @@ impl Watch {
         let since = Instant::now();
         loop {
             match calls::end(&self.client, &self.object, reason).await {
-                Err(error) if may_pass(&error) && since.elapsed() < PATIENCE => {
+                Err(error) if may_pass(&error) && since.elapsed() < self.patience => {
                     sleep(PAUSE).await;
                     self.find_again().await;
                 }
@@ -99,7 +109,7 @@ impl Watch {
         let since = Instant::now();
         loop {
             match self.try_look().await {
-                Err(error) if may_pass(&error) && since.elapsed() < PATIENCE => {
+                Err(error) if may_pass(&error) && since.elapsed() < self.patience => {
                     sleep(PAUSE).await;
                     self.find_again().await;
                 }
