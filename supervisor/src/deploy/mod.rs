@@ -19,5 +19,5 @@ mod sight;
 mod tests;
 
 pub use member::{Member, Phase};
-pub use model::{Begin, Deployment, Hook, Owner, Stage, State, Step, Usec};
+pub use model::{Begin, Deployment, Hook, Owner, PUT_OFF, Stage, State, Step, Usec};
 pub use sight::{Activity, HookSight, Rule, Seen, Sight};

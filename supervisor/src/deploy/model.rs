@@ -14,6 +14,10 @@ pub type Usec = u64;
 /// Settling may take so long unless the policy or the caller says otherwise.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
+/// What a deployment says that can't come to its end since the host shuts down.
+pub const PUT_OFF: &str =
+    "the host shuts down: what is to be started again is started after the next boot";
+
 /// Who opened a deployment, or took it over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

@@ -138,12 +138,12 @@ impl Deployment {
     pub(super) fn repool(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
         let is_broken = self.members.values().any(|m| m.phase == Phase::Failed);
         if !self.after_resume.is_empty() && !is_broken {
-            match &sight.hook {
+            match sight.of_hook(Hook::AfterResume) {
                 HookSight::Absent => {
                     steps.push(Step::Hook(Hook::AfterResume));
                     return;
                 }
-                HookSight::Running => return,
+                HookSight::Running | HookSight::Unknown => return,
                 HookSight::Succeeded => {}
                 HookSight::Failed(how) => {
                     let why = format!("its after-resume hook failed: {how}");
@@ -205,11 +205,12 @@ fn outcome(
     let is_young = now.saturating_sub(member.since) < LIVES && now >= member.since;
     match seen.activity {
         Activity::Running if seen.is_up && !is_young => Some((Phase::Resumed, "")),
-        // At its gate: it will have its turn.
-        Activity::Down if seen.start_queued && seen.rule.gated => {
+        // It will have its turn.
+        Activity::Down if seen.start_queued && seen.kept_waiting => {
             Some((Phase::Resumed, "it waits for its turn"))
         }
-        Activity::Down if seen.start_queued => None,
+        Activity::Down if seen.start_queued && !is_late => None,
+        Activity::Down if seen.start_queued => Some((Phase::Failed, "it has not started in time")),
         Activity::Down if seen.failed => Some((Phase::Failed, "it failed at once")),
         Activity::Down => Some((Phase::Resumed, "it has run, or its start was cancelled")),
         _ if is_late => Some((Phase::Failed, "it has not started in time")),

@@ -9,12 +9,12 @@ use super::sight::{Activity, HookSight, Seen, Sight};
 impl Deployment {
     pub(super) fn depool(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
         if !self.before_settle.is_empty() {
-            match &sight.hook {
+            match sight.of_hook(Hook::BeforeSettle) {
                 HookSight::Absent => {
                     steps.push(Step::Hook(Hook::BeforeSettle));
                     return;
                 }
-                HookSight::Running => return,
+                HookSight::Running | HookSight::Unknown => return,
                 HookSight::Succeeded => steps.push(Step::EndHook(Hook::BeforeSettle)),
                 HookSight::Failed(how) => {
                     steps.push(Step::EndHook(Hook::BeforeSettle));

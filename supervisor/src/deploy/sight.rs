@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use interlock_generator::policy::settings::DeployAction;
 
-use super::model::Usec;
+use super::model::{Hook, Usec};
 
 /// What is seen.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +17,18 @@ pub struct Sight {
     pub units: BTreeMap<String, Seen>,
     /// Units that another deployment goes on holding, with its id.
     pub held_by_others: BTreeMap<String, String>,
-    /// The unit of the hook that the stage is about.
-    pub hook: HookSight,
+    /// The hook that was looked at, and what is seen of its unit.
+    pub hook: Option<(Hook, HookSight)>,
+}
+
+impl Sight {
+    /// What is seen of a hook's unit. One that wasn't looked at is seen next time.
+    pub fn of_hook(&self, hook: Hook) -> HookSight {
+        match &self.hook {
+            Some((seen, sight)) if *seen == hook => sight.clone(),
+            _ => HookSight::Unknown,
+        }
+    }
 }
 
 /// What is seen of one unit.
@@ -32,6 +42,8 @@ pub struct Seen {
     pub stop_queued: bool,
     /// PID 1 has a start of it queued that hasn't begun.
     pub start_queued: bool,
+    /// Others keep it waiting at its gate: a resource, a lock, a job that comes first.
+    pub kept_waiting: bool,
     /// It is up for good: active, or a oneshot at work.
     pub is_up: bool,
     /// Its last run failed.
@@ -86,8 +98,10 @@ pub struct Rule {
 /// What is seen of a hook's unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HookSight {
-    /// It doesn't exist.
+    /// It wasn't looked at.
     #[default]
+    Unknown,
+    /// It doesn't exist.
     Absent,
     /// It runs.
     Running,

@@ -108,6 +108,7 @@ impl Unit {
             activity: self.activity,
             stop_queued: self.stop_queued,
             start_queued: self.start_queued,
+            kept_waiting: false,
             is_up: self.activity == Activity::Running,
             failed: self.failed,
             occupied: false,
@@ -140,17 +141,21 @@ impl World {
 
     fn sight(&self, deployment: &Deployment) -> Sight {
         let units = self.units.iter();
-        let hook = deployment.hook().map(|hook| hook.name());
         Sight {
             now: self.now,
             realtime: self.now,
             units: units.map(|(n, u)| (n.clone(), u.seen())).collect(),
             held_by_others: BTreeMap::new(),
-            hook: match hook.map(|name| self.hooks.get(name)) {
-                Some(Some(_)) if self.hook_fails => HookSight::Failed("exit status 1".to_owned()),
-                Some(Some(_)) => HookSight::Succeeded,
-                _ => HookSight::Absent,
-            },
+            hook: deployment.hook().map(|hook| {
+                let sight = match (self.hooks.get(hook.name()), hook) {
+                    (Some(_), Hook::BeforeSettle) if self.hook_fails => {
+                        HookSight::Failed("exit status 1".to_owned())
+                    }
+                    (Some(_), _) => HookSight::Succeeded,
+                    (None, _) => HookSight::Absent,
+                };
+                (hook, sight)
+            }),
         }
     }
 
@@ -399,6 +404,8 @@ fn a_failed_hook_refuses_and_touches_nothing() {
     let mut it = deployment(true);
     run(&mut world, &mut it, &[], is_over);
     assert!(it.refused && it.members.is_empty());
+    // It may have done half of its work.
+    assert_eq!(world.hooks.get("after-resume"), Some(&1));
     assert_eq!(world.units["u0.service"].activity, Activity::Running);
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn hold_with(
         }
     };
     let sentence = progress::ending(&over);
-    if over.state == "ended" {
+    if over.state == "ended" || over.is_put_off() {
         screen::tell(&sentence);
         Ok(Outcome::Done)
     } else {

@@ -9,6 +9,7 @@ use zbus::{OwnedObjectPath, OwnedVariant};
 use super::proxy::{ListedDeployment, ListedMember};
 use crate::ctl::model::{some, take};
 use crate::ctl::output::Style;
+use crate::deploy::PUT_OFF;
 
 /// `deploy list --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -143,9 +144,14 @@ impl Deployment {
         }
     }
 
-    /// Whether it is over.
+    /// Whether it is over, or nothing more of it will happen before the host is up again.
     pub fn is_over(&self) -> bool {
-        is_over(&self.state)
+        is_over(&self.state) || self.is_put_off()
+    }
+
+    /// The host shuts down before its end.
+    pub fn is_put_off(&self) -> bool {
+        self.state == "ending" && self.detail == PUT_OFF
     }
 }
 

@@ -173,6 +173,7 @@ pub fn ending(now: &Deployment) -> String {
     let id = &now.id;
     let mut sentence = match now.state.as_str() {
         "ended" => format!("deployment {id} has ended; {}", resumed(now)),
+        "ending" => return format!("deployment {id} is ending; {}", now.detail),
         _ => format!("deployment {id} failed"),
     };
     let detail = match now.detail.as_str() {

@@ -137,6 +137,7 @@ impl Engine {
             generation: 0,
             waiting: Vec::new(),
             hook_error: None,
+            put_off: false,
         };
         self.deployments.all.insert(id.clone(), live);
         self.close_admission();

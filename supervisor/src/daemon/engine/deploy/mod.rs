@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::super::{Input, Notice};
 use super::Engine;
 use crate::arbiter::Event;
-use crate::deploy::{Deployment, Hook, Phase, Stage, State, Step};
+use crate::deploy::{Deployment, Hook, PUT_OFF, Phase, Stage, State, Step};
 use crate::failpoint::pass;
 use crate::journal::message;
 use crate::pid1::{self, Details};
@@ -53,7 +53,9 @@ struct Live {
     /// Who wants to know when it no longer settles.
     waiting: Vec<oneshot::Sender<Settled>>,
     /// Its hook's unit could not be started.
-    hook_error: Option<String>,
+    hook_error: Option<(Hook, String)>,
+    /// Its end is put off to the next boot.
+    put_off: bool,
 }
 
 /// What became of a deployment's settling.
@@ -227,6 +229,7 @@ impl Engine {
             generation: 0,
             waiting: Vec::new(),
             hook_error: None,
+            put_off: false,
         };
         self.deployments.all.insert(id, live);
     }
@@ -315,6 +318,7 @@ impl Engine {
                 break self.deployments.wake();
             }
             rounds += 1;
+            let stages = self.stages();
             let Some(mut steps) = self.decide().await else {
                 break self.deployments.wake_in(super::RETRY);
             };
@@ -323,7 +327,8 @@ impl Engine {
             pass("written down");
             self.close_admission();
             self.tell_deployments();
-            let is_done = !self.take_steps(steps).await;
+            let has_moved = self.stages() != stages;
+            let is_done = !self.take_steps(steps).await && !has_moved;
             self.carry_out().await;
             if is_done {
                 break self.plan_next_look();
@@ -333,6 +338,11 @@ impl Engine {
         if thaw_unwanted(all) {
             self.deployments.wake_in(READY_POLL);
         }
+    }
+
+    fn stages(&self) -> Vec<Stage> {
+        let all = self.deployments.all.values();
+        all.map(|live| live.deployment.stage).collect()
     }
 
     /// Each deployment's next steps; `None` if PID 1 can't be asked.
@@ -360,6 +370,10 @@ impl Engine {
             if is_stopping && !before.holds() {
                 // What is to be started again is started after the next boot.
                 *deployment = before;
+                if !std::mem::replace(&mut live.put_off, true) {
+                    tracing::info!(deployment = id, "{PUT_OFF}");
+                    let _ = self.notices.send(Notice::Deployment(id.clone()));
+                }
                 steps.retain(|step| matches!(step, Step::Thaw(_)));
             }
             for step in &steps {

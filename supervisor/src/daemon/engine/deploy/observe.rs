@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::super::words;
 use super::super::{Engine, leases};
 use super::{STOP_NEWS, hook_unit};
+use crate::arbiter::Hurdle;
 use crate::deploy::{Activity, Deployment, Hook, HookSight, Rule, Seen, Sight, Stage};
 use crate::locks::Snapshot;
 use crate::pid1::{Details, Pid1, UnitState};
@@ -78,9 +79,11 @@ impl Engine {
             .map(|(unit, seen)| (unit.clone(), seen.clone()))
             .collect();
         let hook = match (&live.hook_error, deployment.hook()) {
-            (Some(error), Some(_)) => HookSight::Failed(error.clone()),
-            (None, Some(hook)) => hook_sight(&observation.hooks, id, hook),
-            (_, None) => HookSight::Absent,
+            (Some((of, error)), Some(hook)) if *of == hook => {
+                Some((hook, HookSight::Failed(error.clone())))
+            }
+            (_, Some(hook)) => Some((hook, hook_sight(&observation.hooks, id, hook))),
+            (_, None) => None,
         };
         // Also of one that still settles: it may be refused at this very sight.
         let held_by_others = self.held_by_others(deployment);
@@ -250,6 +253,10 @@ impl Engine {
                 _ => false,
             },
             start_queued: is_down && matches!(job, Some("start" | "restart")),
+            kept_waiting: self.arbiter.view(unit).is_some_and(|wait| {
+                let mut hurdles = wait.hurdles.iter();
+                hurdles.any(|hurdle| !matches!(hurdle, Hurdle::Deployment))
+            }),
             is_up: activity == Activity::Running
                 && (details.is_oneshot || matches!(state.active.as_str(), "active" | "reloading")),
             failed: state.active == "failed",

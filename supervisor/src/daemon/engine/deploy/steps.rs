@@ -144,7 +144,7 @@ impl Engine {
         if let Err(error) = pid1.run(&transient).await
             && let Some(live) = self.deployments.all.get_mut(id)
         {
-            live.hook_error = Some(error.to_string());
+            live.hook_error = Some((hook, error.to_string()));
         }
         pass("after hook");
     }

@@ -2,8 +2,9 @@
 
 use super::super::super::words::{duration, list, short_list, time_of_day};
 use super::super::Engine;
+use super::Live;
 use crate::clock;
-use crate::deploy::{Deployment, Member, Phase, Stage, State};
+use crate::deploy::{Deployment, Member, PUT_OFF, Phase, Stage, State};
 
 /// A deployment, for D-Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +60,13 @@ impl Engine {
     /// All that are remembered, oldest first.
     pub(in super::super) fn deployment_views(&self) -> Vec<DeploymentView> {
         let all = self.deployments.all.values();
-        let mut views: Vec<DeploymentView> = all.map(|live| view(&live.deployment)).collect();
+        let mut views: Vec<DeploymentView> = all.map(view).collect();
         views.sort_by_key(|view| view.since);
         views
     }
 
     pub(in super::super) fn deployment_view(&self, id: &str) -> Option<DeploymentView> {
-        self.deployments
-            .all
-            .get(id)
-            .map(|live| view(&live.deployment))
+        self.deployments.all.get(id).map(view)
     }
 
     /// Since when, and by which deployment.
@@ -128,7 +126,8 @@ pub(super) fn named(deployment: &Deployment) -> String {
     }
 }
 
-fn view(deployment: &Deployment) -> DeploymentView {
+fn view(live: &Live) -> DeploymentView {
+    let deployment = &live.deployment;
     let is_settling = deployment.state() == State::Settling && deployment.deadline > 0;
     let left = deployment.deadline.saturating_sub(clock::monotonic());
     let members = deployment.members.iter();
@@ -145,7 +144,10 @@ fn view(deployment: &Deployment) -> DeploymentView {
         id: deployment.id.clone(),
         group: deployment.group.clone(),
         state: deployment.state().name().to_owned(),
-        detail: detail(deployment),
+        detail: match live.put_off {
+            true => PUT_OFF.to_owned(),
+            false => detail(deployment),
+        },
         reason: deployment.reason.clone(),
         owner: deployment.owner.name.clone(),
         owner_uid: deployment.owner.uid,
