@@ -228,6 +228,11 @@ impl Systemd {
         Ok(job)
     }
 
+    #[zbus(property)]
+    fn system_state(&self) -> &str {
+        "running"
+    }
+
     #[zbus(signal)]
     async fn job_removed(
         emitter: &SignalEmitter<'_>,

@@ -6,7 +6,9 @@ use zbus::wire::{OwnedFd, Variant};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::model::{Deployment, DeploymentRow, is_over};
-use super::proxy::{DeploymentProxy, INTERFACE, Options, PresentManagerProxy, PresentProxy};
+use super::proxy::{
+    DeploymentProxy, HostProxy, INTERFACE, Options, PresentManagerProxy, PresentProxy,
+};
 use crate::ctl::client::{self, Client};
 use crate::ctl::error::{self, Answer, CtlError};
 use crate::ctl::text;
@@ -230,6 +232,18 @@ pub async fn take_over(
         .await
         .map(drop)
         .map_err(|source| failure("can't take the deployment over", MANAGE, source))
+}
+
+/// Whether the host is being shut down: nothing is started any more, so that no end is worth waiting for.
+pub async fn host_is_stopping(client: &Client) -> bool {
+    let asked = async {
+        HostProxy::new(client.connection())
+            .await?
+            .system_state()
+            .await
+    };
+    let state = client.ask("can't ask systemd", asked).await;
+    state.is_ok_and(|state| state == "stopping")
 }
 
 fn failure(what: &'static str, advice: &'static str, source: zbus::Error) -> CtlError {

@@ -6,7 +6,7 @@ use super::calls::Wish;
 use super::cli::HoldArgs;
 use super::model::Deployment;
 use super::progress;
-use super::run::refusal;
+use super::run::{POSTPONED, refusal};
 use super::screen::{self, Progress};
 use super::session::{Session, Settled, Waited};
 use super::signals::Signals;
@@ -54,6 +54,10 @@ pub(super) async fn hold_with(
             Waited::Interrupted(_) => {
                 session.watch.hurry();
                 session.watch.end("stopped").await?;
+                if session.watch.is_postponed().await {
+                    screen::tell(POSTPONED);
+                    return Ok(Outcome::Done);
+                }
             }
         }
     };

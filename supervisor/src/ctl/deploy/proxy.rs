@@ -67,3 +67,15 @@ pub trait PresentManager {
     #[zbus(no_autostart)]
     fn get_deployment(&self, id: &str) -> zbus::Result<OwnedObjectPath>;
 }
+
+/// PID 1, see org.freedesktop.systemd1(5).
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub trait Host {
+    /// `running`, `stopping` and others.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn system_state(&self) -> zbus::Result<String>;
+}

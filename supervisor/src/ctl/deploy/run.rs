@@ -20,6 +20,10 @@ use crate::ctl::client::Client;
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::output;
 
+/// Told instead of how a deployment ended.
+pub(super) const POSTPONED: &str =
+    "the host is being shut down: what is to be started again is started after the next boot";
+
 /// Begins, runs, ends.
 pub async fn run(client: &Client, args: &RunArgs) -> Result<Outcome, CtlError> {
     let signals = Signals::catch()?;
@@ -186,6 +190,10 @@ async fn end(session: &mut Session, reason: &str) -> Result<bool, CtlError> {
     if let Err(error) = session.watch.end(reason).await {
         output::complain(&error.to_string());
         return Ok(false);
+    }
+    if session.watch.is_postponed().await {
+        screen::tell(POSTPONED);
+        return Ok(true);
     }
     match session.until(Deployment::is_over).await? {
         Waited::Reached(now) if now.state == "ended" => {

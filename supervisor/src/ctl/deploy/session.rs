@@ -112,6 +112,9 @@ impl Session {
             Waited::Interrupted(signal) => {
                 self.watch.hurry();
                 self.watch.end(&format!("interrupted by {signal}")).await?;
+                if self.watch.is_postponed().await {
+                    return Ok(Settled::Interrupted(signal));
+                }
                 // A second signal ends the waiting, and nothing else.
                 self.until(Deployment::is_over).await?;
                 Ok(Settled::Interrupted(signal))

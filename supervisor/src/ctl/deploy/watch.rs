@@ -85,6 +85,11 @@ impl Watch {
         }
     }
 
+    /// Whether its end will be finished after the next boot.
+    pub async fn is_postponed(&self) -> bool {
+        calls::host_is_stopping(&self.client).await
+    }
+
     async fn is_over(&self) -> bool {
         let facts = calls::facts(&self.client, &self.object).await;
         facts.is_ok_and(|facts| facts.is_over())
