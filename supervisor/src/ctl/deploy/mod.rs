@@ -23,7 +23,9 @@ pub mod watch;
 #[cfg(test)]
 pub mod fake;
 #[cfg(test)]
-mod tests;
+mod operator_tests;
+#[cfg(test)]
+mod run_tests;
 
 use super::client::Client;
 use super::error::{CtlError, Outcome};

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::pin;
 use std::process::ExitStatus;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::calls::Wish;
 use super::cli::RunArgs;
@@ -16,6 +18,7 @@ use super::progress;
 use super::screen::{self, Progress};
 use super::session::{Session, Settled, Waited};
 use super::signals::{self, Signals};
+use super::watch::HURRY;
 use crate::ctl::client::Client;
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::output;
@@ -185,9 +188,24 @@ fn pass_on(signal: Signal, child: &Child) {
     }
 }
 
+/// A signal, that of a shutdown for one, leaves little time to find a daemon that may be gone for good. It comes here
+/// if the command was quicker to end by it than this process to hear of it.
+async fn ask_to_end(session: &mut Session, reason: &str) -> Result<(), CtlError> {
+    let mut asking = pin!(session.watch.end(reason));
+    tokio::select! {
+        asked = &mut asking => return asked,
+        _ = session.signals.next() => {}
+    }
+    timeout(HURRY, asking).await.unwrap_or_else(|_| {
+        Err(CtlError::Unreachable {
+            reason: "it ends the deployment, as failed, when it is back".to_owned(),
+        })
+    })
+}
+
 /// Ends the deployment; whether that went well.
 async fn end(session: &mut Session, reason: &str) -> Result<bool, CtlError> {
-    if let Err(error) = session.watch.end(reason).await {
+    if let Err(error) = ask_to_end(session, reason).await {
         output::complain(&error.to_string());
         return Ok(false);
     }

@@ -16,7 +16,7 @@ use crate::ctl::error::CtlError;
 /// interlockd finds its deployments again when it comes back; a host that is busy with maintenance may take a while.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same once somebody has told this process to end: at a shutdown interlockd doesn't come back, and all waits.
-const HURRY: Duration = Duration::from_secs(5);
+pub const HURRY: Duration = Duration::from_secs(5);
 /// Between two attempts to reach it.
 const PAUSE: Duration = Duration::from_millis(200);
 
