@@ -22,3 +22,9 @@ pub fn realtime() -> u64 {
 pub fn boottime() -> u64 {
     usec(ClockId::CLOCK_BOOTTIME)
 }
+
+/// Tells this boot from others (random(4)).
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map(|id| id.trim().to_owned()).unwrap_or_default()
+}

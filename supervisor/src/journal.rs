@@ -33,6 +33,8 @@ pub mod message {
     pub const PROTECTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0d";
     /// A task was frozen that no deployment wanted so. Fields: UNIT.
     pub const THAWED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0e";
+    /// A start was queued for later, or is started. Fields: TASK, UNIT.
+    pub const SUBMITTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a11";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

@@ -64,6 +64,14 @@ impl std::fmt::Display for Person {
     }
 }
 
+/// A process's parent.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, tail) = stat.rsplit_once(')')?;
+    // `tail` begins with the third field, the state.
+    tail.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Name, terminal and start time of proc_pid_stat(5).
 fn parse(stat: &str) -> Option<(String, String, u64)> {
     let (head, tail) = stat.rsplit_once(')')?;

@@ -121,6 +121,19 @@ pub enum LockKind {
     Toml,
 }
 
+impl LockKind {
+    /// As in the policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Posix => "posix",
+            Self::Ofd => "ofd",
+            Self::Flock => "flock",
+            Self::Pidfile => "pidfile",
+            Self::Toml => "toml",
+        }
+    }
+}
+
 /// What to do about a deadlock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,9 @@
 //! What the arbiter can tell about a waiter: the facts behind `why` and the gates' status texts.
 
-use super::{Arbiter, Lock, Standing, Waiter, claim};
+use std::collections::BTreeMap;
+
+use super::ledger::Ledger;
+use super::{Arbiter, Lock, Standing, Uses, Waiter, claim};
 
 /// What a waiter waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,22 @@ impl Arbiter {
             of: ahead.len() + 1 + behind,
             hurdles,
         })
+    }
+
+    /// Whether somebody who asks for this now would have to wait until `holder` gives its lease back, directly or
+    /// because those wait for it who come first.
+    pub fn would_wait_for(&self, holder: &str, uses: &Uses) -> bool {
+        let Some((holder, lease)) = self.leases.get_key_value(holder) else {
+            return false;
+        };
+        let only = BTreeMap::from([(holder.clone(), lease.clone())]);
+        let mut ledger = Ledger::of(&self.capacities, &only);
+        for waiter in self.queue.iter().filter(|waiter| waiter.reserves()) {
+            if !ledger.fits(&waiter.claim.uses) {
+                ledger.take(&waiter.claim.uses);
+            }
+        }
+        !ledger.fits(uses)
     }
 
     fn resource_hurdles(&self, waiter: &Waiter, ahead: &[&Waiter]) -> Vec<Hurdle> {

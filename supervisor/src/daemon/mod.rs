@@ -13,6 +13,7 @@ pub mod engine;
 mod listener;
 pub mod words;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,6 +87,36 @@ pub enum Query {
     Reload(oneshot::Sender<engine::PolicyView>),
     /// What is known of the policy.
     Policy(oneshot::Sender<engine::PolicyView>),
+    /// Whether a process may wait for this task's start, or for a command that uses this.
+    CheckRequest(
+        u32,
+        String,
+        BTreeMap<String, u32>,
+        oneshot::Sender<Result<(), engine::RequestError>>,
+    ),
+    /// Whether a process runs for a task that holds this resource.
+    Holding(
+        u32,
+        String,
+        oneshot::Sender<Result<bool, engine::RequestError>>,
+    ),
+    /// Who holds resources' locks, and what only looks as if.
+    Locks(oneshot::Sender<(Vec<engine::LockView>, Vec<engine::LockRemark>)>),
+    /// Queue starts for later.
+    Submit {
+        /// Tasks or their units.
+        tasks: Vec<String>,
+        /// After the transaction as well in which the caller is.
+        after_transaction: bool,
+        /// The caller's process.
+        pid: u32,
+        /// Who asks.
+        by: String,
+        /// Their numbers.
+        to: oneshot::Sender<Result<Vec<u64>, engine::SubmitError>>,
+    },
+    /// What is queued for later.
+    Submitted(oneshot::Sender<Vec<engine::SubmittedView>>),
     /// Open a deployment.
     Begin(
         engine::BeginRequest,

@@ -167,6 +167,8 @@ impl Engine {
             unit: unit.to_owned(),
         });
         self.deployments_heard_of(unit);
+        // What was submitted from inside it may be due.
+        self.submitted_due = Some(Instant::now());
         self.notify(Notice::Changed(unit.to_owned()));
     }
 

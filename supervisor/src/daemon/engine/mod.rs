@@ -4,8 +4,11 @@ mod deploy;
 mod explain;
 mod gates;
 mod leases;
+mod locks;
+mod nested;
 mod outside;
 mod policy;
+mod submitted;
 mod timers;
 mod views;
 
@@ -18,7 +21,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use deploy::{BeginError, BeginRequest, DeploymentView, DeskError, MemberView, Settled};
+pub use locks::{LockRemark, LockView};
+pub use nested::RequestError;
 pub use policy::PolicyView;
+pub use submitted::{SubmitError, SubmittedView};
 pub use views::{QueueView, TaskView};
 
 use super::{Input, Notice, Paths, Pulse, Query};
@@ -93,6 +99,9 @@ pub struct Engine {
     windows: BTreeMap<String, policy::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
+    /// When to look at what was submitted for later.
+    submitted_due: Option<Instant>,
+    boot: String,
     /// Units without a gate that run, with since when they do, as of the last question.
     ungated: BTreeMap<String, u64>,
 }
@@ -133,6 +142,8 @@ impl Engine {
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
             ungated: BTreeMap::new(),
+            submitted_due: Some(Instant::now()),
+            boot: clock::boot_id(),
             deployments: deploy::Deployments::new(store, inputs),
         }
     }
@@ -188,6 +199,7 @@ impl Engine {
             self.due().await;
             self.work_off().await;
             self.work_on_deployments().await;
+            self.start_submitted().await;
             self.work_off().await;
             let now = Instant::now();
             if now >= sweep {
@@ -227,10 +239,12 @@ impl Engine {
             let left = deadline.saturating_sub(clock::monotonic());
             wake = wake.min(Instant::now() + Duration::from_micros(left));
         }
-        for due in [self.deployments.due(), self.outside.due()]
-            .into_iter()
-            .flatten()
-        {
+        let dues = [
+            self.deployments.due(),
+            self.outside.due(),
+            self.submitted_due,
+        ];
+        for due in dues.into_iter().flatten() {
             wake = wake.min(due);
         }
         self.later.values().fold(wake, |wake, at| wake.min(*at))
@@ -389,6 +403,10 @@ impl Engine {
         }
     }
 
+    fn store(&mut self) -> &mut Store {
+        self.deployments.store()
+    }
+
     fn notify(&self, notice: Notice) {
         // Only fails while interlockd ends.
         let _ = self.notices.send(notice);
@@ -412,6 +430,21 @@ impl Engine {
                 drop(to.send(self.explain(&name)));
             }
             Query::Policy(to) => drop(to.send(self.policy.view())),
+            Query::CheckRequest(pid, task, uses, to) => {
+                drop(to.send(self.check_request(pid, &task, uses)));
+            }
+            Query::Holding(pid, resource, to) => {
+                drop(to.send(self.holds_resource(pid, &resource)));
+            }
+            Query::Locks(to) => drop(to.send(self.lock_views())),
+            Query::Submit {
+                tasks,
+                after_transaction,
+                pid,
+                by,
+                to,
+            } => drop(to.send(self.submit(&tasks, after_transaction, pid, &by))),
+            Query::Submitted(to) => drop(to.send(self.submitted_views())),
             Query::Begin(request, to) => drop(to.send(self.begin_deployment(request))),
             Query::Deployments(to) => drop(to.send(self.deployment_views())),
             Query::Deployment(id, to) => drop(to.send(self.deployment_view(&id))),

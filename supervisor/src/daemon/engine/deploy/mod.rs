@@ -109,7 +109,6 @@ pub(super) struct Deployments {
 
 impl Deployments {
     pub(super) fn new(store: Store, inputs: UnboundedSender<Input>) -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         Self {
             store,
             all: BTreeMap::new(),
@@ -123,9 +122,13 @@ impl Deployments {
             maybe_fresh: BTreeSet::new(),
             closed: BTreeSet::new(),
             due: None,
-            boot: boot.map(|id| id.trim().to_owned()).unwrap_or_default(),
+            boot: clock::boot_id(),
             inputs,
         }
+    }
+
+    pub(super) fn store(&mut self) -> &mut Store {
+        &mut self.store
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
