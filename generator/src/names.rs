@@ -36,6 +36,19 @@ pub const DROP_IN: &str = "50-interlock.conf";
 
 const GATE_PREFIX: &str = "interlock-gate@";
 
+const RUN_PREFIX: &str = "interlock-run-";
+
+/// Whether this unit is a command that somebody runs behind a gate of its own (`interlockctl run`).
+pub fn is_run(unit: &str) -> bool {
+    unit.starts_with(RUN_PREFIX) && unit.ends_with(".service")
+}
+
+/// The units of such commands, as a pattern of fnmatch(3).
+pub const RUN_PATTERN: &str = "interlock-run-*.service";
+
+/// In such a unit's environment: what it uses, as `rpm-db=1 import-slots=2`.
+pub const RUN_USES: &str = "INTERLOCK_USES";
+
 /// Longest unit name that still has a gate: `UNIT_NAME_MAX` of systemd (255) less the gate's own letters.
 pub const UNIT_NAME_MAX: usize = 255 - GATE_PREFIX.len() - ".service".len();
 

@@ -9,6 +9,9 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 /// Deployments: begin one, end one's own.
 pub const DEPLOY: &str = "org.interlock.Interlock1.deploy";
 
+/// Queue work for later.
+pub const SUBMIT: &str = "org.interlock.Interlock1.submit";
+
 /// Changes to what interlock does: reload, end others' deployments.
 pub const MANAGE: &str = "org.interlock.Interlock1.manage";
 

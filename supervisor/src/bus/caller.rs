@@ -65,6 +65,18 @@ impl Options {
         }
     }
 
+    /// A switch; off unless given.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn flag(&mut self, name: &str) -> fdo::Result<bool> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(false);
+        };
+        bool::try_from(&value)
+            .map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be a boolean (b)")))
+    }
+
     /// A time span.
     ///
     /// # Errors

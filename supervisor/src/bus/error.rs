@@ -24,6 +24,9 @@ pub enum Error {
     /// Neither a task of the policy nor a unit of one.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchTask")]
     NoSuchTask(String),
+    /// The policy has no such resource.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchResource")]
+    NoSuchResource(String),
     /// The policy has no such group.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchGroup")]
     NoSuchGroup(String),

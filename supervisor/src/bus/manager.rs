@@ -15,7 +15,8 @@ use super::error::Error;
 use super::task::Task;
 use super::{authority, deployment_path, task_path};
 use crate::daemon::engine::{
-    BeginError, BeginRequest, DeploymentView, DeskError, PolicyView, TaskView,
+    BeginError, BeginRequest, DeploymentView, DeskError, PolicyView, RequestError, SubmitError,
+    SubmittedView, TaskView,
 };
 use crate::daemon::{Input, Query};
 
@@ -29,6 +30,22 @@ type TaskRow = (String, String, String, String, u64, OwnedObjectPath);
 /// position, task, unit, resources, reason, since
 type QueueRow = (u32, String, String, Vec<String>, String, u64);
 
+/// resource, lock file, kind, pid, name, user, unit, terminal, since
+type LockRow = (
+    String,
+    String,
+    String,
+    i32,
+    String,
+    String,
+    String,
+    String,
+    u64,
+);
+/// resource, lock file, text
+type RemarkRow = (String, String, String);
+/// id, unit, what it waits for, who asked, when
+type SubmittedRow = (u64, String, String, String, u64);
 /// id, group, state, reason, owner, since, expires, path
 type DeploymentRow = (
     String,
@@ -71,6 +88,14 @@ pub async fn ask<T>(
         .send(Input::Query(query(to)))
         .map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
+}
+
+fn request_error(error: RequestError) -> Error {
+    match error {
+        RequestError::NoSuchTask(_) => Error::NoSuchTask(error.to_string()),
+        RequestError::NoSuchResource { .. } => Error::NoSuchResource(error.to_string()),
+        RequestError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
+    }
 }
 
 fn no_such_task(name: &str) -> Error {
@@ -128,6 +153,86 @@ impl Manager {
         let policy = self.ask(Query::Reload).await;
         let policy = policy.map_err(|error| fdo::Error::Failed(error.to_string()))?;
         Ok((policy.state, policy.errors))
+    }
+
+    async fn check_request(
+        &self,
+        task: String,
+        uses: HashMap<String, u32>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let caller = caller::of(connection, &header).await?;
+        let uses = uses.into_iter().collect();
+        let answer = self.ask(|to| Query::CheckRequest(caller.pid, task, uses, to));
+        answer.await?.map_err(request_error)
+    }
+
+    #[zbus(out_args("holding"))]
+    async fn holding(
+        &self,
+        resource: String,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<bool, Error> {
+        let caller = caller::of(connection, &header).await?;
+        let answer = self.ask(|to| Query::Holding(caller.pid, resource, to));
+        answer.await?.map_err(request_error)
+    }
+
+    #[zbus(out_args("holders", "remarks"))]
+    async fn list_locks(&self) -> Result<(Vec<LockRow>, Vec<RemarkRow>), Error> {
+        let (held, remarks) = self.ask(Query::Locks).await?;
+        let held = held.into_iter().map(|it| {
+            let who = it.holder;
+            (
+                it.resource,
+                it.path,
+                it.kind,
+                who.pid,
+                who.comm,
+                who.user,
+                who.unit,
+                who.terminal,
+                who.since,
+            )
+        });
+        let remarks = remarks
+            .into_iter()
+            .map(|it| (it.resource, it.path, it.text));
+        Ok((held.collect(), remarks.collect()))
+    }
+
+    #[zbus(out_args("ids"))]
+    async fn submit(
+        &self,
+        tasks: Vec<String>,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<u64>, Error> {
+        authority::check(connection, &header, authority::SUBMIT).await?;
+        let mut options = Options::new(options, &["after-transaction"])?;
+        let caller = caller::of(connection, &header).await?;
+        let after_transaction = options.flag("after-transaction")?;
+        let answer = self.ask(|to| Query::Submit {
+            tasks,
+            after_transaction,
+            pid: caller.pid,
+            by: caller.owner.name,
+            to,
+        });
+        answer.await?.map_err(|error| match error {
+            SubmitError::Request(error) => request_error(error),
+            SubmitError::Store(error) => Error::Failed(error.to_string()),
+        })
+    }
+
+    #[zbus(out_args("submitted"))]
+    async fn list_submitted(&self) -> Result<Vec<SubmittedRow>, Error> {
+        let submitted = self.ask(Query::Submitted).await?.into_iter();
+        let row = |it: SubmittedView| (it.id, it.unit, it.waits_for, it.by, it.at);
+        Ok(submitted.map(row).collect())
     }
 
     #[zbus(out_args("deployment", "holder"))]

@@ -142,6 +142,12 @@ impl Snapshot {
         }
     }
 
+    /// Whether this very process lives.
+    pub fn is_alive(&self, pid: i32, start_time: u64) -> bool {
+        let process = self.proc.process(pid);
+        process.is_some_and(|process| process.start_time == start_time)
+    }
+
     fn locate(&self, lock: &LockFile) -> io::Result<(PathBuf, Metadata)> {
         let path = rooted::resolve(&self.root, &lock.path)?;
         let metadata = fs::metadata(&path)?;

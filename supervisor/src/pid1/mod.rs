@@ -316,6 +316,15 @@ impl Pid1 {
         Ok(Some(path).filter(|path| !path.is_empty()))
     }
 
+    /// The unit's `Environment=`, one assignment each.
+    ///
+    /// # Errors
+    /// The bus's or PID 1's.
+    pub async fn environment(&self, unit: &str) -> zbus::Result<Vec<String>> {
+        let value = self.property(unit, "org.freedesktop.systemd1.Service", "Environment");
+        Vec::try_from(value.await?)
+    }
+
     /// When the unit last left `inactive`, microseconds of `CLOCK_MONOTONIC`.
     ///
     /// # Errors

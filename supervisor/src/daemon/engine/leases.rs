@@ -166,6 +166,7 @@ impl Engine {
         self.feed(Event::Released {
             unit: unit.to_owned(),
         });
+        self.forget_run(unit);
         self.deployments_heard_of(unit);
         // What was submitted from inside it may be due.
         self.submitted_due = Some(Instant::now());
@@ -231,6 +232,7 @@ impl Engine {
             return false;
         };
         for (unit, (task, gate)) in &found {
+            self.learn_run(pid1, unit).await;
             let is_known =
                 self.gates.contains_key(unit) || self.arbiter.leases().contains_key(unit);
             let (Some(gate), false) = (gate, is_known) else {

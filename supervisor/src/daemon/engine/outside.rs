@@ -1,6 +1,7 @@
 //! Locks that somebody outside the policy holds: gates of their resources wait for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use interlock_generator::policy::settings::LockFile;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -24,6 +25,8 @@ pub(super) struct Outside {
     inputs: UnboundedSender<Input>,
     /// Processes whose end is waited for, by pid and start time.
     watched: BTreeMap<(i32, u64), AbortHandle>,
+    /// Who held which file when it was last looked at closely.
+    named: BTreeMap<PathBuf, Vec<Holder>>,
     poll: Option<Instant>,
 }
 
@@ -32,6 +35,7 @@ impl Outside {
         Self {
             inputs,
             watched: BTreeMap::new(),
+            named: BTreeMap::new(),
             poll: None,
         }
     }
@@ -61,6 +65,22 @@ impl Outside {
             }
         });
         self.watched.insert(key, task.abort_handle());
+    }
+
+    /// Who holds a lock file. Asked again and again, it doesn't look at descriptors again (which may keep a lock of
+    /// flock(2) or an open file description for a moment longer) as long as those live who held it.
+    fn holders(&mut self, snapshot: &Snapshot, file: &LockFile) -> Vec<Holder> {
+        let known = self.named.get(&file.path);
+        let alive = |holder: &Holder| snapshot.is_alive(holder.pid, holder.start_time);
+        match (snapshot.glance(file), known) {
+            (Some(false), _) => Vec::new(),
+            (Some(true), Some(known)) if known.iter().all(alive) => known.clone(),
+            _ => {
+                let holders = snapshot.holders(file).holders;
+                self.named.insert(file.path.clone(), holders.clone());
+                holders
+            }
+        }
     }
 
     fn forget(&mut self) {
@@ -110,7 +130,7 @@ impl Engine {
         let mut locks = Vec::new();
         let mut seen = BTreeSet::new();
         for (resource, file) in files {
-            for holder in snapshot.holders(&file).holders {
+            for holder in self.outside.holders(&snapshot, &file) {
                 if self.is_accounted_for(unit, &resource, holder.pid)
                     || !seen.insert((resource.clone(), holder.pid))
                 {
@@ -150,6 +170,8 @@ impl Engine {
         self.outside.forget();
         if is_waited_for {
             self.feed(Event::LocksChanged);
+        } else {
+            self.outside.named.clear();
         }
     }
 

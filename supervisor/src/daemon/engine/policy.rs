@@ -13,7 +13,7 @@ use super::{Engine, leases};
 use crate::arbiter::{Claim, Event, Refusal, Uses};
 use crate::clock;
 use crate::journal::message;
-use crate::pid1::UnitState;
+use crate::pid1::{Pid1, UnitState};
 
 /// What is known of the policy, for D-Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Policy {
     errors: Vec<String>,
     /// What was done about them, a sentence each.
     consequences: Vec<String>,
+    /// What commands use that are run behind a gate of their own, by unit.
+    runs: BTreeMap<String, Uses>,
 }
 
 impl Policy {
@@ -54,6 +56,7 @@ impl Policy {
             state: loaded.state,
             errors: errors.map(|error| error.one_line()).collect(),
             consequences: loaded.consequences,
+            runs: BTreeMap::new(),
         }
     }
 
@@ -106,13 +109,14 @@ impl Policy {
     }
 
     pub(super) fn uses_of(&self, unit: &str) -> Uses {
-        self.task_of(unit)
-            .map(|task| task.uses.clone())
+        let task = self.task_of(unit).map(|task| &task.uses);
+        task.or_else(|| self.runs.get(unit))
+            .cloned()
             .unwrap_or_default()
     }
 
     pub(super) fn is_gated(&self, unit: &str) -> bool {
-        self.task_of(unit).is_some_and(|task| task.gated)
+        names::is_run(unit) || self.task_of(unit).is_some_and(|task| task.gated)
     }
 
     /// The units of all tasks; templates as they are.
@@ -134,7 +138,8 @@ impl Policy {
                 false => unit,
             }
         };
-        gated.map(pattern).collect()
+        let runs = [names::RUN_PATTERN.to_owned()];
+        gated.map(pattern).chain(runs).collect()
     }
 
     /// The window with a `max-duration` that starts this unit, if there is one.
@@ -158,7 +163,10 @@ impl Engine {
     ) -> Claim {
         let window = self.window_deadline(unit, since, state).await;
         let Some(task) = self.policy.task_of(unit) else {
-            return Claim::default();
+            return Claim {
+                uses: self.policy.uses_of(unit),
+                ..Claim::default()
+            };
         };
         let mut claim = base_claim(task, since);
         if let Some(over) = window
@@ -219,6 +227,34 @@ impl Engine {
         (*own_job > target && !ran_since).then_some(open.since + limit)
     }
 
+    /// What a command uses that is run behind a gate of its own; PID 1 has it in the unit's environment.
+    pub(super) async fn learn_run(&mut self, pid1: &Pid1, unit: &str) {
+        if !names::is_run(unit) || self.policy.runs.contains_key(unit) {
+            return;
+        }
+        let environment = pid1.environment(unit).await.unwrap_or_default();
+        let uses = environment
+            .iter()
+            .find_map(|line| line.strip_prefix(names::RUN_USES)?.strip_prefix('='));
+        let Some(uses) = uses else {
+            return;
+        };
+        let one = |word: &str| {
+            let (resource, shares) = word.split_once('=')?;
+            let capacity = self.policy.settings.resources().get(resource)?.capacity;
+            // More than there is would wait for ever.
+            let shares = shares.parse::<u32>().ok()?.clamp(1, capacity);
+            Some((resource.to_owned(), shares))
+        };
+        let uses: Uses = uses.split_whitespace().filter_map(one).collect();
+        self.policy.runs.insert(unit.to_owned(), uses);
+    }
+
+    /// That command is over.
+    pub(super) fn forget_run(&mut self, unit: &str) {
+        self.policy.runs.remove(unit);
+    }
+
     /// After a daemon-reload: the generator has run, so its input may have changed.
     pub(super) async fn policy_may_have_changed(&mut self) {
         let fresh = Policy::load(&self.paths.root);
@@ -256,7 +292,9 @@ impl Engine {
     async fn take_policy(&mut self, fresh: Policy) {
         fresh.log();
         let (old_made, old_masked) = self.policy.timers();
+        let runs = std::mem::take(&mut self.policy.runs);
         self.policy = fresh;
+        self.policy.runs = runs;
         let (made, masked) = self.policy.timers();
         self.start_timers(made.difference(&old_made).cloned().collect())
             .await;
@@ -281,7 +319,18 @@ impl Engine {
             .map(|w| (&w.unit, w.since, Some(&w.claim)));
         let leases = self.arbiter.leases().keys().map(|unit| (unit, 0, None));
         let claims = waiters.chain(leases).filter_map(|(unit, since, old)| {
-            let mut claim = base_claim(self.policy.task_of(unit)?, since);
+            let Some(task) = self.policy.task_of(unit) else {
+                // A command's claim is its own; a task that lost its policy has none.
+                return self.policy.runs.get(unit).map(|uses| {
+                    let uses = uses.clone();
+                    let claim = Claim {
+                        uses,
+                        ..Claim::default()
+                    };
+                    (unit.clone(), claim)
+                });
+            };
+            let mut claim = base_claim(task, since);
             // Only at its start was it known whether it belongs to a window, or may be refused at all.
             match old {
                 Some(old) if old.at_deadline == Refusal::WindowOver => {
