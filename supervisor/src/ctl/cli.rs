@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,6 +42,18 @@ pub enum Command {
     /// Start a task and wait for it
     #[command(long_about = manual::START)]
     Start(StartArgs),
+    /// Run a command behind a gate of its own
+    #[command(long_about = manual::RUN)]
+    Run(RunArgs),
+    /// Start tasks after the task or transaction that asks for it
+    #[command(long_about = manual::SUBMIT)]
+    Submit(SubmitArgs),
+    /// Tell whether the caller runs for a task that holds a resource
+    #[command(long_about = manual::HOLDING)]
+    Holding(HoldingArgs),
+    /// List who holds the locks of resources
+    #[command(long_about = manual::LOCKS, after_long_help = manual::fields(manual::LOCKS_FIELDS))]
+    Locks(ListArgs),
     /// Deploy while the tasks of a group are at rest
     #[command(subcommand, long_about = deploy::manual::DEPLOY, disable_help_subcommand = true)]
     Deploy(DeployCommand),
@@ -91,6 +104,41 @@ pub struct StartArgs {
     /// Don't wait: succeed as soon as the start is queued
     #[arg(long)]
     pub no_block: bool,
+}
+
+/// Of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What it uses: a resource, or RESOURCE=SHARES; several times for several
+    #[arg(long, value_name = "RESOURCE", required = true)]
+    pub uses: Vec<String>,
+    /// Run it as this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// What it is, for those who see it wait
+    #[arg(long)]
+    pub description: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Of `submit`.
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// After the package transaction as well, in whose scriptlet this is
+    #[arg(long)]
+    pub after_transaction: bool,
+    /// Tasks' names, or their units; TASK@INSTANCE for a template
+    #[arg(required = true, value_name = "TASK")]
+    pub tasks: Vec<String>,
+}
+
+/// Of `holding`.
+#[derive(Debug, Args)]
+pub struct HoldingArgs {
+    /// The resource
+    pub resource: String,
 }
 
 /// Of the hidden `generate`.

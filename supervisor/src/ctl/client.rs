@@ -1,5 +1,6 @@
 //! Questions to interlockd, and what its silence and its errors mean.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use zbus::names::InterfaceName;
 use zbus::{Connection, OwnedObjectPath};
 
 use super::error::{self, Answer, CtlError};
+use super::locks::{LockRow, Locks, RemarkRow};
 use super::model::{QueueEntry, Status, TaskDetails, TaskRow};
 use super::proxy::{ERRORS, ManagerProxy, TASK_INTERFACE};
+use super::submit::SubmittedRow;
 use super::text;
 
 /// A daemon that says nothing for so long is stuck; its start by the bus takes less.
@@ -152,6 +155,55 @@ impl Client {
         ask(what, answer).await
     }
 
+    /// Whether a start of this task, or a command that uses this, wouldn't wait for the caller's own task.
+    pub async fn check_request(
+        &self,
+        task: &str,
+        uses: &HashMap<String, u32>,
+    ) -> Result<(), CtlError> {
+        let what = "can't ask whether it would wait for itself";
+        ask(what, self.manager.check_request(task, uses)).await
+    }
+
+    /// Whether the caller runs for a task that holds this resource.
+    pub async fn holding(&self, resource: &str) -> Result<bool, CtlError> {
+        ask("can't ask who holds it", self.manager.holding(resource)).await
+    }
+
+    /// Who holds locks.
+    pub async fn locks(&self) -> Result<Locks, CtlError> {
+        let (held, remarks) = ask("can't list the locks", self.manager.list_locks()).await?;
+        Ok(Locks {
+            locks: held.into_iter().map(LockRow::from).collect(),
+            remarks: remarks.into_iter().map(RemarkRow::from).collect(),
+        })
+    }
+
+    /// Queues starts for later.
+    pub async fn submit(
+        &self,
+        tasks: &[String],
+        after_transaction: bool,
+    ) -> Result<Vec<u64>, CtlError> {
+        let options =
+            HashMap::from([("after-transaction", zbus::Variant::from(after_transaction))]);
+        let submitted = self.manager.submit(tasks, &options).await;
+        submitted.map_err(|source| match failure("can't submit it", source) {
+            CtlError::AccessDenied { what, .. } => CtlError::AccessDenied {
+                what,
+                advice: "It needs root, or polkit's word for the action org.interlock.Interlock1.submit.",
+            },
+            other => other,
+        })
+    }
+
+    /// What is queued for later.
+    pub async fn submitted(&self) -> Result<Vec<SubmittedRow>, CtlError> {
+        let what = "can't list what was submitted";
+        let submitted = ask(what, self.manager.list_submitted()).await?;
+        Ok(submitted.into_iter().map(SubmittedRow::from).collect())
+    }
+
     /// Reads the policy again. Waits for as long as polkit asks somebody.
     pub async fn reload(&self) -> Result<(String, Vec<String>), CtlError> {
         let what = "can't reload the policy";
@@ -218,7 +270,11 @@ pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
                 id: text,
                 nearest: Vec::new(),
             },
-            "WouldDeadlock" => CtlError::WouldDeadlock { reason: text },
+            "NoSuchResource" => CtlError::NoSuchResource { message: text },
+            "WouldDeadlock" => CtlError::WouldDeadlock {
+                reason: text,
+                advice: "",
+            },
             "HasHolder" => CtlError::HasHolder { reason: text },
             _ => CtlError::Bus { what, source },
         },

@@ -99,14 +99,18 @@ pub enum CtlError {
         rows: Vec<String>,
     },
     /// The caller is a process of what would have to come to rest.
-    #[error(
-        "{reason}\n\
-         The deployment would wait for the task, and the task for the deployment. Begin it from outside, \
-         as with: systemd-run interlockctl deploy run …"
-    )]
+    #[error("{reason}{advice}")]
     WouldDeadlock {
         /// What the daemon says.
         reason: String,
+        /// What else to do.
+        advice: &'static str,
+    },
+    /// The policy has no such resource.
+    #[error("{message}")]
+    NoSuchResource {
+        /// What the daemon says, with the resources that there are.
+        message: String,
     },
     /// It has no expiry that could be extended.
     #[error(
@@ -193,11 +197,13 @@ impl CtlError {
             CtlError::NoSuchTask { .. }
             | CtlError::NoSuchGroup { .. }
             | CtlError::NoSuchDeployment { .. }
+            | CtlError::NoSuchResource { .. }
             | CtlError::NoDeployment { .. } => 4,
+            // EDEADLK of errno(3), which says just that.
+            CtlError::WouldDeadlock { .. } => 35,
             CtlError::Unreachable { .. } | CtlError::SystemdUnreachable { .. } => 69,
             CtlError::AccessDenied { .. } => 77,
             CtlError::NoObject
-            | CtlError::WouldDeadlock { .. }
             | CtlError::HasHolder { .. }
             | CtlError::StartRefused { .. }
             | CtlError::Bus { .. }

@@ -98,6 +98,8 @@ impl Manager {
         Vec::new()
     }
 
+    fn check_request(&self, _task: &str, _uses: std::collections::HashMap<String, u32>) {}
+
     fn explain(&self, task: &str) -> Result<String, Error> {
         self.find(task).map(|unit| format!("{unit} is idle."))
     }

@@ -288,7 +288,9 @@ mod tests {
                 "{file}"
             );
             assert!(
-                !text.contains("generate") && !text.contains("hold"),
+                !text.contains("generate")
+                    && !text.contains("deploy hold")
+                    && !text.contains("deploy__hold"),
                 "{file}"
             );
         }

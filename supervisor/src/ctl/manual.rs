@@ -47,6 +47,58 @@ whom it waits for. Ctrl-C ends the waiting, not the start.
 TASK is the task's name in the policy or its unit. For a task whose unit is a
 template, append the instance: interlockctl start import@foo";
 
+/// What `run` does.
+pub const RUN: &str = "\
+Runs a command as a unit of its own (systemd-run(1)) that waits at a gate like
+a task until it may use its resources, with its output here, and exits with
+its exit status. Who is waited for is told after a second. Ctrl-C stops it.
+
+From inside a task that it would have to wait for it is refused at once, with
+exit status 35; see submit.";
+
+/// What `submit` does.
+pub const SUBMIT: &str = "\
+Queues starts of tasks for later: called from inside a task, for after that
+task; with --after-transaction also for after the package transaction in whose
+scriptlet it is called. Otherwise they start at once, each waiting at its gate.
+They are on disk when this returns, and survive a reboot. The same task asked
+for several times from the same place starts once.
+
+Packages do so in their scriptlets with the macro %interlock_submit TASK.";
+
+/// What `holding` does.
+pub const HOLDING: &str = "\
+Exits with 0 if it is called from inside a task that holds the resource, and
+with 1 if not, so that scripts and Ansible's when: can ask.";
+
+/// What `locks` does.
+pub const LOCKS: &str = "\
+Lists who holds the lock files of the policy's resources, inside and outside of
+tasks, and says of what only looks like a lock why it isn't one. No lock is
+taken or disturbed by it.";
+
+/// Fields of `locks --json`.
+pub const LOCKS_FIELDS: &[(&str, &str)] = &[
+    ("locks[].resource", "the resource"),
+    ("locks[].path", "the lock file"),
+    (
+        "locks[].kind",
+        "how it is held: posix, ofd, flock, pidfile or toml",
+    ),
+    (
+        "locks[].pid",
+        "the holder's process, 0 if it can't be seen from here",
+    ),
+    ("locks[].name", "its name"),
+    ("locks[].user", "its user"),
+    ("locks[].unit", "its unit, may be empty"),
+    ("locks[].terminal", "its terminal, may be empty"),
+    ("locks[].since_usec", "when the process started, or null"),
+    ("remarks[].resource", "the resource"),
+    ("remarks[].path", "the lock file"),
+    ("remarks[].text", "why what looks like a lock isn't one"),
+];
+
 /// What `reload` does.
 pub const RELOAD: &str = "\
 Makes interlockd read the policy again, and prints every mistake in it.
@@ -54,7 +106,7 @@ systemd is reloaded as well (as by systemctl daemon-reload), so that gates and
 drop-ins follow. No lease and no waiter is lost.";
 
 /// Exit statuses, with what they mean.
-pub const EXIT_STATUS: [(&str, &str); 10] = [
+pub const EXIT_STATUS: [(&str, &str); 11] = [
     ("0", "Success."),
     (
         "1",
@@ -66,6 +118,10 @@ pub const EXIT_STATUS: [(&str, &str); 10] = [
     ),
     ("3", "The policy has errors (verify, reload)."),
     ("4", "No such task, group or deployment."),
+    (
+        "35",
+        "Refused, since it would wait for the very task that it was called from.",
+    ),
     ("69", "interlockd can't be reached."),
     (
         "75",
@@ -78,7 +134,7 @@ pub const EXIT_STATUS: [(&str, &str); 10] = [
     ),
     (
         "other",
-        "That of the command, of deploy run once that has run it.",
+        "That of the command, of run, and of deploy run once that has run it.",
     ),
 ];
 

@@ -11,15 +11,19 @@ pub mod deploy;
 pub mod ending;
 pub mod error;
 pub mod generate;
+pub mod holding;
 pub mod jobs;
+pub mod locks;
 pub mod manual;
 pub mod model;
 pub mod output;
 pub mod proxy;
 pub mod queue;
 pub mod reload;
+pub mod run;
 pub mod start;
 pub mod status;
+pub mod submit;
 pub mod table;
 pub mod text;
 pub mod verify;
@@ -56,6 +60,10 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Verify(args) => verify::run(&args),
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
         Command::Deploy(command) => deploy::run(&Client::connect().await?, &command).await,
+        Command::Run(args) => run::run(&Client::connect().await?, &args).await,
+        Command::Submit(args) => submit::run(&Client::connect().await?, &args).await,
+        Command::Holding(args) => holding::run(&args).await,
+        Command::Locks(args) => locks::run(&Client::connect().await?, &args).await,
         Command::Reload => reload::run(&Client::connect().await?).await,
         Command::Generate(args) => generate::run(&args),
     }

@@ -11,6 +11,25 @@ pub type ListedTask = (String, String, String, String, u64, OwnedObjectPath);
 /// A row of `GetQueue`: position from 1, task, unit, resources it waits for, reason, since (usec).
 pub type QueuedTask = (u32, String, String, Vec<String>, String, u64);
 
+/// A row of `ListLocks`: resource, lock file, kind, pid, name, user, unit, terminal, since (usec).
+pub type HeldLock = (
+    String,
+    String,
+    String,
+    i32,
+    String,
+    String,
+    String,
+    String,
+    u64,
+);
+
+/// A remark of `ListLocks`: resource, lock file, text.
+pub type LockRemark = (String, String, String);
+
+/// A row of `ListSubmitted`: id, unit, what it waits for, who asked, when (usec).
+pub type SubmittedStart = (u64, String, String, String, u64);
+
 /// The interface of the tasks' objects, read whole by `GetAll`.
 pub const TASK_INTERFACE: &str = "org.interlock.Interlock1.Task";
 
@@ -59,6 +78,30 @@ pub trait Manager {
     /// The object of a deployment, by its id.
     fn get_deployment(&self, id: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Whether the caller may wait for this task, or for a command that uses this.
+    fn check_request(
+        &self,
+        task: &str,
+        uses: &std::collections::HashMap<String, u32>,
+    ) -> zbus::Result<()>;
+
+    /// Whether the caller runs for a task that holds this.
+    fn holding(&self, resource: &str) -> zbus::Result<bool>;
+
+    /// Who holds locks of resources, and what only looks as if.
+    fn list_locks(&self) -> zbus::Result<(Vec<HeldLock>, Vec<LockRemark>)>;
+
+    /// Queues starts for later. polkit may ask somebody for a password before it replies.
+    #[zbus(allow_interactive_auth)]
+    fn submit(
+        &self,
+        tasks: &[String],
+        options: &std::collections::HashMap<&str, zbus::Variant<'_>>,
+    ) -> zbus::Result<Vec<u64>>;
+
+    /// What is queued for later.
+    fn list_submitted(&self) -> zbus::Result<Vec<SubmittedStart>>;
+
     /// Emitted when a start was given up.
     #[zbus(signal)]
     fn task_skipped(&self, task: String, unit: String, reason: String) -> zbus::Result<()>;
@@ -92,6 +135,10 @@ pub trait Systemd {
     /// Queues a start; replies with the job as soon as it is queued. polkit may ask somebody before.
     #[zbus(allow_interactive_auth)]
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Queues a stop.
+    #[zbus(allow_interactive_auth)]
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
     /// A job has ended.
     #[zbus(signal)]

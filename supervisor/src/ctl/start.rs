@@ -1,5 +1,6 @@
 //! `interlockctl start TASK`: starts a task's unit and tells how it went.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const SKIP_LAG: Duration = Duration::from_secs(1);
 /// Starts, waits and tells.
 pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError> {
     let target = resolve(client, &args.task).await?;
+    if !args.no_block {
+        // From inside a task that it would have to wait for.
+        client.check_request(&target.unit, &HashMap::new()).await?;
+    }
     let skips = client
         .manager()
         .receive_task_skipped()

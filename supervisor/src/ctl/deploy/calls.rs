@@ -18,6 +18,9 @@ const DEPLOY: &str = "A deployment needs root, or polkit's word for the action o
 const MANAGE: &str = "Somebody else's deployment needs root, or polkit's word for the action \
      org.interlock.Interlock1.manage;\none's own needs it for org.interlock.Interlock1.deploy.";
 
+const DEADLOCK: &str = "\nThe deployment would wait for the task, and the task for the deployment. Begin it from \
+     outside, as with: systemd-run interlockctl deploy run …";
+
 /// What to begin.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
@@ -47,6 +50,12 @@ pub async fn begin(client: &Client, wish: &Wish) -> Result<(OwnedObjectPath, Own
     begun.map_err(|source| match error::answer(&source) {
         Answer::Named(name, text) if name == "org.interlock.Interlock1.Error.NoSuchGroup" => {
             no_such_group(&wish.group, &text)
+        }
+        Answer::Named(name, reason) if name == "org.interlock.Interlock1.Error.WouldDeadlock" => {
+            CtlError::WouldDeadlock {
+                reason,
+                advice: DEADLOCK,
+            }
         }
         _ => failure("can't begin the deployment", DEPLOY, source),
     })

@@ -70,7 +70,7 @@ async fn refusals_say_what_to_do() {
     assert!(error.to_string().contains("\"soon\""), "{error}");
     let deadlock = Refusal::WouldDeadlock("pid 7 belongs to upcp.service".to_owned());
     let error = begin_error("mediawiki", Some(deadlock)).await;
-    assert_eq!(error.code(), 1);
+    assert_eq!(error.code(), 35);
     assert!(error.to_string().starts_with("pid 7"), "{error}");
 }
 
