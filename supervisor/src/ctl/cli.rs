@@ -109,7 +109,7 @@ pub struct StartArgs {
 /// Of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What it uses: a resource, or RESOURCE=SHARES; several times for several
+    /// What it uses: RESOURCE or RESOURCE=SHARES; may be repeated
     #[arg(long, value_name = "RESOURCE", required = true)]
     pub uses: Vec<String>,
     /// Run it as this user

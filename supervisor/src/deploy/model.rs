@@ -65,6 +65,8 @@ pub struct Deployment {
     pub stage: Stage,
     /// Why it fails or has failed.
     pub failure: Option<String>,
+    /// `before-settle` was begun.
+    pub depooled: bool,
     /// It fails because it could not be settled.
     pub refused: bool,
     /// Who ended it, if it wasn't its holder.
@@ -206,6 +208,7 @@ impl Deployment {
             owner: it.owner,
             stage: Stage::Depool,
             failure: None,
+            depooled: false,
             refused: false,
             ended_by: None,
             since: realtime,

@@ -137,7 +137,9 @@ impl Deployment {
 
     pub(super) fn repool(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
         let is_broken = self.members.values().any(|m| m.phase == Phase::Failed);
-        if !self.after_resume.is_empty() && !is_broken {
+        // What was never taken out needn't be put back.
+        let is_out = self.before_settle.is_empty() || self.depooled;
+        if !self.after_resume.is_empty() && !is_broken && is_out {
             match sight.of_hook(Hook::AfterResume) {
                 HookSight::Absent => {
                     steps.push(Step::Hook(Hook::AfterResume));

@@ -11,6 +11,7 @@ impl Deployment {
         if !self.before_settle.is_empty() {
             match sight.of_hook(Hook::BeforeSettle) {
                 HookSight::Absent => {
+                    self.depooled = true;
                     steps.push(Step::Hook(Hook::BeforeSettle));
                     return;
                 }

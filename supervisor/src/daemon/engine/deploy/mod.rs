@@ -37,6 +37,8 @@ const FREEZE_POLL: Duration = Duration::from_millis(2);
 const POLL: Duration = Duration::from_millis(200);
 /// How often a deployment that is ready is looked at: only what signals lost.
 const READY_POLL: Duration = Duration::from_secs(5);
+/// How often is looked while the host shuts down.
+const PUT_OFF_POLL: Duration = Duration::from_secs(1);
 /// How many deployments are shown that are over.
 const REMEMBERED: usize = 20;
 
@@ -292,6 +294,10 @@ impl Engine {
         let Some(pid1) = &self.pid1 else {
             return;
         };
+        // The host's shutdown isn't an operator's word about this unit.
+        if pid1.is_stopping().await.unwrap_or(true) {
+            return;
+        }
         // A start isn't done while admission is closed; without a gate it leaves the unit up.
         let state = pid1.states(vec![unit.to_owned()]).await;
         let state = state.ok().and_then(|states| states.into_values().next());
@@ -333,6 +339,10 @@ impl Engine {
             let has_moved = self.stages() != stages;
             let is_done = !self.take_steps(steps).await && !has_moved;
             self.carry_out().await;
+            if self.deployments.all.values().any(|live| live.put_off) {
+                // Only shutting down is left.
+                break self.deployments.wake_in(PUT_OFF_POLL);
+            }
             if is_done {
                 break self.plan_next_look();
             }
@@ -369,6 +379,7 @@ impl Engine {
                 deployment.fail("it expired before it was ended");
             }
             let before = deployment.clone();
+            live.put_off &= is_stopping;
             let mut steps = deployment.advance(&sight);
             if is_stopping && !before.holds() {
                 // What is to be started again is started after the next boot.
