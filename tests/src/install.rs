@@ -47,6 +47,41 @@ pub fn newer_rpm() -> Result<&'static Path> {
     .map_err(|error| anyhow!("{error}"))
 }
 
+/// An interlockd that kills itself where it is told to, and otherwise is as the one that is shipped;
+/// built once per process.
+///
+/// It shares cargo's target directory with the other builds, so that only interlock itself is compiled
+/// once more, and is copied out of it, since the next build puts the ordinary one there again.
+///
+/// # Errors
+///
+/// If it can't be built.
+pub fn daemon_with_failpoints() -> Result<&'static Path> {
+    static DAEMON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    DAEMON
+        .get_or_init(|| build_with_failpoints().map_err(|error| format!("{error:#}")))
+        .as_deref()
+        .map_err(|error| anyhow!("{error}"))
+}
+
+fn build_with_failpoints() -> Result<PathBuf> {
+    eprintln!("testbed: building interlockd with failpoints");
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| source_dir().join("target"), PathBuf::from);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--locked", "-p", "interlock-supervisor"])
+        .args(["--features", "failpoints", "--bin", "interlockd"])
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(source_dir());
+    command::host(cargo, BUILD).context("can't build interlockd with failpoints")?;
+    let daemon = target.join("failpoints").join("interlockd");
+    std::fs::create_dir_all(target.join("failpoints"))?;
+    std::fs::copy(target.join("debug").join("interlockd"), &daemon)?;
+    Ok(daemon)
+}
+
 fn build() -> Result<PathBuf> {
     match std::env::var_os("INTERLOCK_RPM") {
         Some(path) => Ok(PathBuf::from(path)),

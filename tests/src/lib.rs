@@ -2,6 +2,8 @@
 
 pub mod case;
 pub mod command;
+pub mod counter;
+pub mod deployment;
 pub mod install;
 pub mod log;
 pub mod machine;

@@ -220,7 +220,7 @@ impl Machine {
             "setpriv",
             "--reuid=alice",
             "--regid=alice",
-            "--clear-groups",
+            "--init-groups",
             "bash",
             "-c",
             script,

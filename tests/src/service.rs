@@ -32,12 +32,31 @@ impl Service {
         }
     }
 
+    /// `NAME@.service` of `Type=oneshot`, whose instances run until they are released.
+    pub fn template(name: &str) -> Self {
+        Self::oneshot(&format!("{name}@"))
+    }
+
     /// `NAME.service` of `Type=exec`, which runs until it is released.
     pub fn exec(name: &str) -> Self {
         Self {
             kind: "exec",
             ..Self::oneshot(name)
         }
+    }
+
+    /// Another `Type=`; one of `Type=notify` says that it is ready.
+    #[must_use]
+    pub fn of_type(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// It writes a counter while it runs, see [`crate::log::Counter`].
+    #[must_use]
+    pub fn counts(mut self) -> Self {
+        self.span = "count".into();
+        self
     }
 
     /// It ends by itself after so many seconds.
@@ -84,11 +103,21 @@ impl Service {
         // An instance's name is known to systemd only; a backslash would be taken for an escape.
         let special = self.name.contains(['@', '\\']);
         let name = if special { "%n" } else { &self.name };
+        let program = match self.kind {
+            // The same process as what follows, since that is the one that systemd knows.
+            "notify" => {
+                format!("/bin/sh -c 'systemd-notify --ready; exec \"$$@\"' sh {TASK_PROGRAM}")
+            }
+            _ => TASK_PROGRAM.to_owned(),
+        };
         let exec = self
             .exec
             .clone()
-            .unwrap_or_else(|| format!("{TASK_PROGRAM} {name} {} {}", self.span, self.status));
+            .unwrap_or_else(|| format!("{program} {name} {} {}", self.span, self.status));
         let _ = writeln!(text, "[Service]\nType={}\nExecStart={exec}", self.kind);
+        if self.kind == "notify" {
+            text.push_str("NotifyAccess=all\n");
+        }
         for line in &self.service {
             let _ = writeln!(text, "{line}");
         }

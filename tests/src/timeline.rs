@@ -42,6 +42,8 @@ pub enum Kind {
     Running,
     /// It runs while another one does that it mustn't meet.
     Colliding,
+    /// A deployment has frozen it.
+    Frozen,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             Self::Waiting => '·',
             Self::Running => '█',
             Self::Colliding => '▓',
+            Self::Frozen => '░',
         }
     }
 
@@ -58,6 +61,7 @@ impl Kind {
             Self::Waiting => "#d8dee9",
             Self::Running => "#4c7a5d",
             Self::Colliding => "#bf4b4b",
+            Self::Frozen => "#81a1c1",
         }
     }
 }
@@ -144,6 +148,7 @@ pub fn svg(charts: &[Chart]) -> String {
         (Kind::Running, "runs"),
         (Kind::Waiting, "waits at its gate"),
         (Kind::Colliding, "runs into another"),
+        (Kind::Frozen, "frozen by a deployment"),
     ] {
         let _ = writeln!(
             svg,

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anyhow::{Context, Result};
 
 use super::Case;
+use super::end::LEFTOVERS;
 use crate::command::{Output, Running};
 use crate::wait::{SOON, wait_for};
 
@@ -106,6 +107,26 @@ impl Case<'_> {
             let log = self.log()?;
             Ok((!log.is_running(name) || log.count(name) > runs).then_some(()))
         })
+    }
+
+    /// Lets everything end that runs and waits to be released, also what is just being started.
+    ///
+    /// # Errors
+    ///
+    /// If one doesn't end.
+    pub fn release_all(&self) -> Result<()> {
+        let ended = wait_for("all tasks to have ended", LEFTOVERS, || {
+            let log = self.log()?;
+            let mut names = log.order();
+            names.sort();
+            names.dedup();
+            for name in names.iter().filter(|name| log.is_running(name)) {
+                self.release(name)?;
+            }
+            Ok(self.left_active()?.is_empty().then_some(()))
+        });
+        // What is left, then, isn't of these.
+        ended.or_else(|_| self.leaves_nothing())
     }
 }
 

@@ -5,13 +5,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{ACTIVE, Case, POLICY_DIR, UNIT_DIR};
+use crate::deployment::{INTERFACE, MANAGER, NAME, ROOT};
 use crate::wait::wait_for;
 
 /// What is left of a case is looked for this long: the last lease may just be on its way back.
-const LEFTOVERS: Duration = Duration::from_secs(10);
+pub(super) const LEFTOVERS: Duration = Duration::from_secs(10);
 
 impl Case<'_> {
-    /// Asserts that nothing is left: jobs, failed units, active gates, leases, running units.
+    /// What is active beyond what was when the machine was new.
+    pub(super) fn left_active(&self) -> Result<String> {
+        self.sh(&format!(
+            "{ACTIVE} list | comm -13 /var/lib/testbed/active -"
+        ))
+    }
+
+    /// Asserts that nothing is left: jobs, failed units, active gates, leases, running units, frozen units,
+    /// live deployments.
     ///
     /// # Errors
     ///
@@ -23,7 +32,11 @@ impl Case<'_> {
              systemctl list-jobs --no-legend --full | sed 's/^/a job: /'
              systemctl list-units --all --plain --no-legend --full --state=failed | sed 's/^/failed: /'
              list | comm -13 /var/lib/testbed/active - | sed 's/^/active: /'
-             ls -A /run/interlock/lease 2>/dev/null | sed 's/^/a lease file: /'"
+             ls -A /run/interlock/lease 2>/dev/null | sed 's/^/a lease file: /'
+             ls -A /run/interlock/frozen 2>/dev/null | sed 's/^/a mark of a frozen unit: /'
+             grep -rlx --include=cgroup.events 'frozen 1' /sys/fs/cgroup | sed 's/^/frozen: /'
+             busctl call {NAME} {ROOT} {MANAGER} ListDeployments |
+                 grep -oE '\"[^\"]*\" \"[^\"]*\" \"(settling|ready|ending)\"' | sed 's/^/a live deployment: /'"
         );
         wait_for("nothing to be left", LEFTOVERS, || {
             left = self.sh(&script)?;
@@ -40,6 +53,16 @@ impl Case<'_> {
     pub fn clear(&self) -> Result<()> {
         let script = format!(
             "{ACTIVE}
+             systemctl start interlock.socket interlockd.service
+             for path in $(busctl --list tree {NAME} 2>/dev/null | grep /deployment/); do
+                 busctl --quiet call {NAME} $path {INTERFACE} End s 'cleared away' 2>/dev/null
+             done
+             for _ in $(seq 100); do
+                 busctl call {NAME} {ROOT} {MANAGER} ListDeployments 2>/dev/null |
+                     grep -qE '\"(settling|ready|ending)\"' || break
+                 read -rt 0.05 <> <(:)
+             done
+             for file in $(grep -rlx --include=cgroup.freeze 1 /sys/fs/cgroup); do echo 0 >$file; done
              systemctl cancel 2>/dev/null
              new=$(list | comm -13 /var/lib/testbed/active -)
              if [ -n \"$new\" ]; then
@@ -80,7 +103,12 @@ impl Case<'_> {
                  echo '-- jobs'; systemctl list-jobs --full
                  echo '-- units'; systemctl list-units --all --full --no-legend 'interlock*'
                  systemctl --failed --no-legend
-                 echo '-- interlockctl'; timeout 5 interlockctl status --full; timeout 5 interlockctl queue --full",
+                 echo '-- interlockctl'; timeout 5 interlockctl status --full; timeout 5 interlockctl queue --full
+                 timeout 5 interlockctl deploy list --all
+                 for path in $(timeout 5 busctl --list tree org.interlock.Interlock1 | grep /deployment/ | tail -n 3); do
+                     busctl call org.interlock.Interlock1 $path org.freedesktop.DBus.Properties GetAll s \
+                         org.interlock.Interlock1.Deployment
+                 done; ls /run/interlock/frozen",
             )
             .map_or_else(|error| format!("{error:#}"), |output| output.text());
         let journal = self

@@ -1,6 +1,7 @@
 //! What a case works with: a machine with interlock in which nothing of an earlier case is left.
 
 mod act;
+mod deploy;
 mod end;
 mod see;
 
@@ -8,6 +9,7 @@ use std::ops::Deref;
 
 use anyhow::Result;
 
+use crate::counter;
 use crate::log;
 use crate::machine::Machine;
 use crate::service::{Service, TASK_PROGRAM};
@@ -61,8 +63,9 @@ impl<'m> Case<'m> {
     /// If the machine doesn't do as told.
     pub fn begin(machine: &'m Machine, name: &str) -> Result<Self> {
         machine.sh(&format!(
-            "logger -t testbed 'case {name}'; : >{}",
-            log::PATH
+            "logger -t testbed 'case {name}'; : >{}; rm -f {}* /var/lib/testbed/resumed",
+            log::PATH,
+            counter::PREFIX
         ))?;
         Self::begin_again(machine)
     }

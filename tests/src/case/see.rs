@@ -136,6 +136,23 @@ impl Case<'_> {
         }
     }
 
+    /// Waits until the journal has a message of this id since the case began, in which all of this stands.
+    ///
+    /// # Errors
+    ///
+    /// If it hasn't.
+    pub fn journalled(&self, message: &str, words: &[&str]) -> Result<()> {
+        // 252 skips the first entry after a cursor if it also has to match a field.
+        let id = format!("\"MESSAGE_ID\":\"{message}\"");
+        wait_for(&format!("{words:?} in the journal"), SOON, || {
+            let journal = self.journal("-o json")?.replace("\" : \"", "\":\"");
+            let found = journal
+                .lines()
+                .any(|line| line.contains(&id) && words.iter().all(|word| line.contains(word)));
+            Ok(found.then_some(()))
+        })
+    }
+
     /// What the journal got since the case began.
     ///
     /// # Errors
