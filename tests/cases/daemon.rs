@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use interlock_tests::case::Case;
+use interlock_tests::case::{Case, exclusive_policy};
 use interlock_tests::service::Service;
 
 use super::support::{
@@ -147,7 +147,12 @@ fn daemon_starts_when_somebody_asks_on_the_bus(case: &Case<'_>) -> Result<()> {
 
 fn shipped_interfaces_are_those_of_the_running_daemon(case: &Case<'_>) -> Result<()> {
     case.services(&[Service::oneshot("a")])?;
-    case.exclusive(&["a"])?;
+    case.policy(&format!(
+        "{}[groups.g]\ntasks = [\"t0-a\"]\n",
+        exclusive_policy(&["a"])
+    ))?;
+    let id = case.deploy("g")?;
+    let deployment = case.deployment(&id)?.path;
     case.write(
         "/tmp/introspection.py",
         include_str!("../data/introspection.py"),
@@ -157,8 +162,9 @@ fn shipped_interfaces_are_those_of_the_running_daemon(case: &Case<'_>) -> Result
              org.interlock.Interlock1.Manager GetTask s t0-a | cut -d '\"' -f 2",
     )?;
     case.sh(&format!(
-        "python3 /tmp/introspection.py /org/interlock/Interlock1 {object}; rm /tmp/introspection.py"
+        "python3 /tmp/introspection.py /org/interlock/Interlock1 {object} {deployment} && rm /tmp/introspection.py"
     ))?;
+    case.end_deployment(&id)?;
     let output = case.try_sh(
         "busctl call org.interlock.Interlock1 /org/interlock/Interlock1 \
              org.interlock.Interlock1.Manager GetTask s nobody",

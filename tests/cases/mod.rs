@@ -7,9 +7,30 @@ macro_rules! cases {
     };
 }
 
+/// The same, for cases at whose end tasks may run: those that a deployment has started again.
+macro_rules! deploy_cases {
+    ($($name:ident),* $(,)?) => {
+        pub const CASES: &[crate::runner::Entry] = &[
+            $((stringify!($name), |case| $name(case).and_then(|()| case.release_all()))),*
+        ];
+    };
+}
+
 mod attack;
 mod change;
 mod daemon;
+mod deploy;
+mod deploy_action;
+mod deploy_door;
+mod deploy_holder;
+mod deploy_hook;
+mod deploy_kill;
+mod deploy_kind;
+mod deploy_life;
+mod deploy_lock;
+mod deploy_overlap;
+mod deploy_polkit;
+mod deploy_support;
 mod gate;
 mod gate_unit;
 mod golden;
@@ -37,6 +58,17 @@ pub fn all() -> Vec<Entry> {
         window::CASES,
         policy::CASES,
         daemon::CASES,
+        deploy::CASES,
+        deploy_action::CASES,
+        deploy_kind::CASES,
+        deploy_holder::CASES,
+        deploy_door::CASES,
+        deploy_overlap::CASES,
+        deploy_life::CASES,
+        deploy_hook::CASES,
+        deploy_lock::CASES,
+        deploy_polkit::CASES,
+        deploy_kill::CASES,
         updates::CASES,
         golden::CASES,
         package::CASES,

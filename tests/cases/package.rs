@@ -1,17 +1,18 @@
-//! The RPM's life on a machine of its own: installed with dnf, upgraded while tasks run and wait, removed.
+//! The RPM's life on a machine of its own: installed with dnf, upgraded while tasks run, are frozen and wait, removed.
 
 use anyhow::{Result, ensure};
-use interlock_tests::case::{self, Case};
+use interlock_tests::case::{self, Case, exclusive_policy};
 use interlock_tests::install;
 use interlock_tests::machine::Machine;
 use interlock_tests::service::Service;
 
+use super::deploy_support::{group_policy, paused, run_all};
 use super::support::{gate, main_pid, release_in_turn, start_in_turn};
 
 cases![
     install_makes_everything_ready_without_a_reboot,
-    upgrade_while_tasks_run_and_wait_disturbs_nobody,
-    removal_kills_no_task_and_leaves_no_file_behind,
+    upgrade_while_tasks_run_are_frozen_and_wait_disturbs_nobody,
+    removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind,
 ];
 
 /// Files that belong to nobody's package and may differ: what dnf, rpm, the journal and the testbed keep.
@@ -66,25 +67,33 @@ fn install_makes_everything_ready_without_a_reboot(case: &Case<'_>) -> Result<()
         .map(drop)
 }
 
-/// A machine with interlock in which a runs and b waits.
+/// A machine with interlock in which a runs, b waits, and a deployment, whose id this gives, has frozen f.
 fn busy(
     version: interlock_tests::root::Version,
     before: impl FnOnce(&Machine) -> Result<()>,
-) -> Result<Machine> {
+) -> Result<(Machine, String)> {
     let machine = Machine::boot(version)?;
     before(&machine)?;
     install::install(&machine)?;
     case::prepare(&machine)?;
     let case = Case::begin(&machine, "busy")?;
-    case.services(&[Service::oneshot("a"), Service::oneshot("b")])?;
-    case.exclusive(&["a", "b"])?;
+    case.services(&[
+        Service::oneshot("a"),
+        Service::oneshot("b"),
+        Service::exec("f").counts(),
+    ])?;
+    let group = group_policy(&[("f", "freeze")], "");
+    case.policy(&(exclusive_policy(&["a", "b"]) + &group))?;
     start_in_turn(&case, &["a", "b"])?;
-    Ok(machine)
+    run_all(&case, &["f"])?;
+    let deployment = case.deploy("g")?;
+    Ok((machine, deployment))
 }
 
-fn upgrade_while_tasks_run_and_wait_disturbs_nobody(case: &Case<'_>) -> Result<()> {
-    let machine = busy(case.version(), |_| Ok(()))?;
+fn upgrade_while_tasks_run_are_frozen_and_wait_disturbs_nobody(case: &Case<'_>) -> Result<()> {
+    let (machine, deployment) = busy(case.version(), |_| Ok(()))?;
     let case = Case::begin_again(&machine)?;
+    let ready = case.now()?;
     let daemon = main_pid(&case, "interlockd.service")?;
     install::provide_rpm(&machine, install::newer_rpm()?)?;
     dnf(&machine, "upgrade")?;
@@ -92,14 +101,21 @@ fn upgrade_while_tasks_run_and_wait_disturbs_nobody(case: &Case<'_>) -> Result<(
     super::support::daemon_is_back(&case, &daemon)?;
     case.queued(&["b.service"])?;
     ensure!(case.log()?.is_running("a.service"));
+    case.deployment_is(&deployment, "ready")?;
+    ensure!(case.is_frozen("f.service")?);
+    let end = case.now()?;
+    case.end_deployment(&deployment)?;
+    paused(&case, "f", ready, end)?;
+    case.release("f.service")?;
+    case.sh("sed -i '/ f.service$/d' /var/lib/testbed/log")?;
     release_in_turn(&case, &["a", "b"])?;
     case.leaves_nothing()
 }
 
-fn removal_kills_no_task_and_leaves_no_file_behind(case: &Case<'_>) -> Result<()> {
+fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'_>) -> Result<()> {
     let list = format!("({FILES}) | sort");
     let mut before = String::new();
-    let machine = busy(case.version(), |machine| {
+    let (machine, _) = busy(case.version(), |machine| {
         before = machine.sh(&list)?;
         Ok(())
     })?;
@@ -114,6 +130,9 @@ fn removal_kills_no_task_and_leaves_no_file_behind(case: &Case<'_>) -> Result<()
         case.log()?.count("b.service") == 0,
         "the removal let a waiting task in"
     );
+    ensure!(!case.is_frozen("f.service")?, "the removal left f frozen");
+    case.counts("f.service")?;
+    case.release("f.service")?;
     let jobs = case.sh("systemctl list-jobs --no-legend --plain | awk '{print $2}'")?;
     ensure!(jobs == "a.service", "left over: {jobs}");
     ensure!(case.sh("systemctl --failed --no-legend")?.is_empty());
@@ -125,7 +144,7 @@ fn removal_kills_no_task_and_leaves_no_file_behind(case: &Case<'_>) -> Result<()
     case.begun("b.service")?;
     case.release("a.service")?;
     case.release("b.service")?;
-    case.sh("rm -rf /etc/systemd/system/{a,b}.service /etc/interlock/policy.d/10-case.toml /usr/local/libexec/testbed
+    case.sh("rm -rf /etc/systemd/system/{a,b,f}.service /etc/interlock/policy.d/10-case.toml /usr/local/libexec/testbed
              rmdir /etc/interlock/policy.d /etc/interlock /usr/local/libexec 2>/dev/null; rm -f /etc/dnf/*.rpmsave; true")?;
     let after = case.sh(&list)?;
     let left: Vec<&str> = after
