@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     generators(&machine)?;
     gates(&machine)?;
     serialised(&machine)?;
+    deployment(&machine)?;
     memory(&machine)
 }
 
@@ -251,6 +252,97 @@ fn serialised(machine: &Machine) -> Result<()> {
         );
     }
     println!();
+    Ok(())
+}
+
+/// A deployment over running tasks, half of them frozen and half of them stopped, until it is ready; beside
+/// the same done by hand: writes to the same `cgroup.freeze` files, and one `systemctl stop` of the same units.
+fn deployment(machine: &Machine) -> Result<()> {
+    const HALF: u32 = 50;
+    let medians = medians(
+        machine,
+        &format!(
+            r#"
+cd /etc/systemd/system
+stopped=$(seq -f stopped-%g.service {HALF}) frozen=$(seq -f frozen-%g.service {HALF})
+names=
+for unit in $frozen $stopped; do
+    printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\nExecStart=/bin/sleep infinity\n' >$unit
+    case $unit in frozen*) action=freeze ;; *) action=stop ;; esac
+    printf '[tasks.%s]\nunit = "%s"\non-deploy = {{ action = "%s" }}\n' ${{unit%.service}} $unit $action
+    names="$names\"${{unit%.service}}\", "
+done >/etc/interlock/policy.d/bench.toml
+echo "[groups.bench]
+tasks = [$names]" >>/etc/interlock/policy.d/bench.toml
+systemctl daemon-reload
+interlockctl reload >/dev/null || exit 1
+systemctl start $frozen $stopped || exit 1
+groups=$(systemctl show -P ControlGroup $frozen | grep .)
+write() {{ for group in $groups; do echo $1 >/sys/fs/cgroup$group/cgroup.freeze; done; }}
+freeze() {{
+    local group line
+    write 1
+    for group in $groups; do
+        line=
+        while [ "$line" != 'frozen 1' ]; do
+            while read -r line && [ "${{line#frozen}}" = "$line" ]; do :; done </sys/fs/cgroup$group/cgroup.events
+        done
+    done
+}}
+object="org.interlock.Interlock1 /org/interlock/Interlock1 org.interlock.Interlock1.Manager"
+for round in $(seq 7); do
+    measure freeze freeze
+    write 0
+    measure stop systemctl stop $stopped
+    systemctl start $stopped || exit 1
+    from=${{EPOCHREALTIME/./}}
+    id=$(interlockctl deploy begin --group bench --expires 10min 2>/dev/null) || exit 1
+    to=${{EPOCHREALTIME/./}}
+    echo "begin $((to - from))"
+    path=$(busctl call $object GetDeployment s $id | cut -d '"' -f 2)
+    read -r _ since _ ready < <(busctl get-property org.interlock.Interlock1 $path org.interlock.Interlock1.Deployment \
+        Since ReadySince | xargs)
+    echo "ready $((ready - since))"
+    from=${{EPOCHREALTIME/./}}
+    interlockctl deploy end $id >/dev/null 2>&1 || exit 1
+    to=${{EPOCHREALTIME/./}}
+    echo "end $((to - from))"
+    systemctl start $stopped || exit 1
+done
+systemctl stop $frozen $stopped
+rm -f $frozen $stopped /etc/interlock/policy.d/bench.toml
+systemctl daemon-reload
+interlockctl reload >/dev/null
+"#
+        ),
+    )?;
+    println!(
+        "DEPLOYMENT over {} running tasks, {HALF} frozen and {HALF} stopped, until it is ready",
+        2 * HALF
+    );
+    let bare = medians["freeze"] + medians["stop"];
+    let shown = |name: &str, time: f64| {
+        println!(
+            "  {name:<58} {:>10}   {:.2} x",
+            milliseconds(time),
+            time / bare
+        );
+    };
+    shown(
+        "writes to the cgroup.freeze files, until all are frozen",
+        medians["freeze"],
+    );
+    shown("one systemctl stop of the others", medians["stop"]);
+    shown("from BeginDeployment to Ready", medians["ready"]);
+    shown(
+        "interlockctl deploy begin, from its start to its end",
+        medians["begin"],
+    );
+    shown("interlockctl deploy end, likewise", medians["end"]);
+    println!(
+        "  within 1.5 x of the first two together: {}\n",
+        verdict(medians["begin"] / bare <= 1.5)
+    );
     Ok(())
 }
 

@@ -1,6 +1,9 @@
-//! The main job, shown: dnf-automatic and a panel's updater without interlock and with it, then twenty tasks at once.
+//! The main job, shown: dnf-automatic and a panel's updater without interlock and with it, twenty tasks at once,
+//! and a deployment.
 //!
 //! usage: demo [252|257]
+
+mod deployment;
 
 use std::fs;
 use std::process::ExitCode;
@@ -82,6 +85,9 @@ fn main() -> Result<ExitCode> {
 
     say("Twenty tasks over five resources, started in one transaction.");
     demo.twenty(&case)?;
+
+    say("A DEPLOYMENT, while three scripts run.");
+    demo.deployment(&case)?;
 
     let target = install::source_dir().join("target/demo");
     fs::create_dir_all(&target)?;
