@@ -2,8 +2,9 @@
 
 use super::cli::{EndArgs, ExtendArgs, TakeOverArgs};
 use super::model::Deployment;
+use super::run::POSTPONED;
 use super::screen::Progress;
-use super::session::{Session, Waited};
+use super::session::{Ended, Session};
 use super::signals::{self, Signals};
 use super::watch::Watch;
 use super::{calls, progress};
@@ -39,13 +40,20 @@ pub(super) async fn end_with(
         return tell(&now, sentence);
     }
     session.progress.knows(&now);
-    session.watch.end(&args.reason).await?;
-    match session.until(Deployment::is_over).await? {
-        Waited::Reached(now) => {
+    tokio::select! {
+        asked = session.watch.end(&args.reason) => asked?,
+        signal = session.signals.next() => return Ok(Outcome::Status(signals::status(signal))),
+    }
+    match session.see_it_end(&args.reason).await? {
+        Ended::Over(now) => {
             let sentence = progress::ending(&now);
             tell(&now, sentence)
         }
-        Waited::Interrupted(signal) => {
+        Ended::Postponed => {
+            output::print(&format!("{POSTPONED}\n"))?;
+            Ok(Outcome::Done)
+        }
+        Ended::Interrupted(signal) => {
             output::complain("no longer waiting; the end of the deployment goes on");
             Ok(Outcome::Status(signals::status(signal)))
         }

@@ -28,6 +28,8 @@ pub struct Deployments {
     pub others: Vec<(&'static str, &'static str, &'static str)>,
     /// How often `End` isn't answered, as by a daemon that is being restarted.
     pub silent: Arc<Mutex<u32>>,
+    /// How often `End` is forgotten, as by a daemon that is killed before it has written it down.
+    pub forgets: Arc<Mutex<u32>>,
     /// All that it was asked to do.
     pub asked: Arc<Mutex<Vec<String>>>,
     /// The states that were seen by those who read its properties.
@@ -214,6 +216,13 @@ impl Deployment {
             }
         }
         self.script.ask(format!("end {reason:?}"));
+        {
+            let mut forgets = self.script.forgets.lock().unwrap();
+            if *forgets > 0 {
+                *forgets -= 1;
+                return Ok(());
+            }
+        }
         let server = connection.object_server().to_owned();
         let (state, detail) = self.script.ends;
         // Not here, where the object is in use.

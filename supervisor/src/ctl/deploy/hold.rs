@@ -8,7 +8,7 @@ use super::model::Deployment;
 use super::progress;
 use super::run::{POSTPONED, refusal};
 use super::screen::{self, Progress};
-use super::session::{Session, Settled, Waited};
+use super::session::{Ended, Session, Settled, Waited};
 use super::signals::Signals;
 use crate::ctl::client::Client;
 use crate::ctl::error::{CtlError, Outcome};
@@ -48,18 +48,12 @@ pub(super) async fn hold_with(
     let status = format!("{group} is at rest: deployment {}", deployment.id);
     screen::tell(&status);
     screen::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
-    let over = loop {
-        match session.until(Deployment::is_over).await? {
-            Waited::Reached(over) => break over,
-            Waited::Interrupted(_) => {
-                session.watch.hurry();
-                session.watch.end("stopped").await?;
-                if session.watch.is_postponed().await {
-                    screen::tell(POSTPONED);
-                    return Ok(Outcome::Done);
-                }
-            }
-        }
+    let over = match session.until(Deployment::is_over).await? {
+        Waited::Reached(over) => over,
+        Waited::Interrupted(_) => match stop(&mut session).await? {
+            Some(over) => over,
+            None => return Ok(Outcome::Done),
+        },
     };
     let sentence = progress::ending(&over);
     if over.state == "ended" || over.is_put_off() {
@@ -68,5 +62,22 @@ pub(super) async fn hold_with(
     } else {
         output::complain(&sentence);
         Ok(Outcome::Failed)
+    }
+}
+
+/// Ends it; how it ended, unless that is only known later.
+async fn stop(session: &mut Session) -> Result<Option<Box<Deployment>>, CtlError> {
+    session.watch.hurry();
+    let mut ended = session.end("stopped").await?;
+    // Whoever stops the unit waits for it, also if he says so once more.
+    while let Ended::Interrupted(_) = ended {
+        ended = session.see_it_end("stopped").await?;
+    }
+    match ended {
+        Ended::Over(over) => Ok(Some(over)),
+        _ => {
+            screen::tell(POSTPONED);
+            Ok(None)
+        }
     }
 }

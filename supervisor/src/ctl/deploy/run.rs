@@ -3,22 +3,19 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::pin::pin;
 use std::process::ExitStatus;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
 
 use super::calls::Wish;
 use super::cli::RunArgs;
 use super::model::Deployment;
 use super::progress;
 use super::screen::{self, Progress};
-use super::session::{Session, Settled, Waited};
+use super::session::{Ended, Session, Settled};
 use super::signals::{self, Signals};
-use super::watch::HURRY;
 use crate::ctl::client::Client;
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::output;
@@ -89,7 +86,7 @@ pub(super) async fn run_with(
     let ended = match watched {
         Watched::TakenOver => return Ok(Outcome::Status(status)),
         Watched::Over(state) => state == "ended",
-        Watched::Ours => end(&mut session, &reason).await?,
+        Watched::Ours => end(&mut session, &reason).await,
     };
     // What the command says of itself goes first.
     Ok(match (status, ended) {
@@ -188,43 +185,28 @@ fn pass_on(signal: Signal, child: &Child) {
     }
 }
 
-/// A signal, that of a shutdown for one, leaves little time to find a daemon that may be gone for good. It comes here
-/// if the command was quicker to end by it than this process to hear of it.
-async fn ask_to_end(session: &mut Session, reason: &str) -> Result<(), CtlError> {
-    let mut asking = pin!(session.watch.end(reason));
-    tokio::select! {
-        asked = &mut asking => return asked,
-        _ = session.signals.next() => {}
-    }
-    timeout(HURRY, asking).await.unwrap_or_else(|_| {
-        Err(CtlError::Unreachable {
-            reason: "it ends the deployment, as failed, when it is back".to_owned(),
-        })
-    })
-}
-
 /// Ends the deployment; whether that went well.
-async fn end(session: &mut Session, reason: &str) -> Result<bool, CtlError> {
-    if let Err(error) = ask_to_end(session, reason).await {
-        output::complain(&error.to_string());
-        return Ok(false);
-    }
-    if session.watch.is_postponed().await {
-        screen::tell(POSTPONED);
-        return Ok(true);
-    }
-    match session.until(Deployment::is_over).await? {
-        Waited::Reached(now) if now.state == "ended" => {
+async fn end(session: &mut Session, reason: &str) -> bool {
+    match session.end(reason).await {
+        Ok(Ended::Over(now)) if now.state == "ended" => {
             screen::tell(&progress::ending(&now));
-            Ok(true)
+            true
         }
-        Waited::Reached(now) => {
+        Ok(Ended::Over(now)) => {
             output::complain(&progress::ending(&now));
-            Ok(false)
+            false
         }
-        Waited::Interrupted(_) => {
+        Ok(Ended::Postponed) => {
+            screen::tell(POSTPONED);
+            true
+        }
+        Ok(Ended::Interrupted(_)) => {
             output::complain("no longer waiting; the end of the deployment goes on by itself");
-            Ok(false)
+            false
+        }
+        Err(error) => {
+            output::complain(&error.to_string());
+            false
         }
     }
 }

@@ -242,6 +242,16 @@ async fn daemon_that_is_being_restarted_is_asked_again() {
 }
 
 #[tokio::test]
+async fn daemon_that_has_forgotten_the_end_is_told_again() {
+    let deployments = deployments();
+    *deployments.forgets.lock().unwrap() = 1;
+    let outcome = run_quietly(&deployments, &shell("exit 0")).await.unwrap();
+    assert_eq!(outcome, Outcome::Status(0));
+    let end = "end \"the command has ended\"";
+    assert_eq!(deployments.asked()[1..], [end, end]);
+}
+
+#[tokio::test]
 async fn unit_holds_its_deployment_until_it_is_stopped() {
     for settles in [None, Some(("ready", ""))] {
         let deployments = Deployments {

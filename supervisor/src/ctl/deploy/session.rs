@@ -7,14 +7,14 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use zbus::wire::OwnedFd;
 
 use super::calls::{self, Wish};
 use super::model::Deployment;
 use super::screen::Progress;
 use super::signals::Signals;
-use super::watch::Watch;
+use super::watch::{HURRY, Watch};
 use crate::ctl::client::Client;
 use crate::ctl::error::CtlError;
 
@@ -41,6 +41,17 @@ pub enum Settled {
     /// It is over, and all that was done has been undone.
     Refused(Box<Deployment>),
     /// By a signal; it is over, as far as somebody waited for that.
+    Interrupted(Signal),
+}
+
+/// How the end went.
+#[derive(Debug)]
+pub enum Ended {
+    /// It is over.
+    Over(Box<Deployment>),
+    /// The host is being shut down; it will be over after the next boot.
+    Postponed,
+    /// Nobody waits any more; it ends by itself.
     Interrupted(Signal),
 }
 
@@ -111,13 +122,46 @@ impl Session {
             Waited::Reached(now) => Ok(Settled::Ready(now)),
             Waited::Interrupted(signal) => {
                 self.watch.hurry();
-                self.watch.end(&format!("interrupted by {signal}")).await?;
-                if self.watch.is_postponed().await {
-                    return Ok(Settled::Interrupted(signal));
-                }
                 // A second signal ends the waiting, and nothing else.
-                self.until(Deployment::is_over).await?;
+                self.end(&format!("interrupted by {signal}")).await?;
                 Ok(Settled::Interrupted(signal))
+            }
+        }
+    }
+
+    /// Ends it, and waits until it is over.
+    pub async fn end(&mut self, reason: &str) -> Result<Ended, CtlError> {
+        self.ask_to_end(reason).await?;
+        self.see_it_end(reason).await
+    }
+
+    /// A signal, that of a shutdown for one, leaves little time to find a daemon that may be gone for good. It comes
+    /// here if the command that was run was quicker to end by it than this process to hear of it.
+    async fn ask_to_end(&mut self, reason: &str) -> Result<(), CtlError> {
+        let mut asking = pin!(self.watch.end(reason));
+        tokio::select! {
+            asked = &mut asking => return asked,
+            _ = self.signals.next() => {}
+        }
+        timeout(HURRY, asking).await.unwrap_or_else(|_| {
+            Err(CtlError::Unreachable {
+                reason: "it ends the deployment, as failed, when it is back".to_owned(),
+            })
+        })
+    }
+
+    /// Waits until one that was ended is over.
+    pub async fn see_it_end(&mut self, reason: &str) -> Result<Ended, CtlError> {
+        loop {
+            if self.watch.is_postponed().await {
+                return Ok(Ended::Postponed);
+            }
+            // At rest again: the daemon was killed before it had written down that it ends.
+            let over_or_not = |now: &Deployment| now.state != "ending";
+            match self.until(over_or_not).await? {
+                Waited::Reached(now) if now.is_over() => return Ok(Ended::Over(now)),
+                Waited::Reached(_) => self.watch.end(reason).await?,
+                Waited::Interrupted(signal) => return Ok(Ended::Interrupted(signal)),
             }
         }
     }
