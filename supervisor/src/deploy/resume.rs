@@ -113,6 +113,11 @@ impl Deployment {
                     steps.push(Step::Start(unit.clone(), true));
                     is_done = false;
                 }
+                // interlockd was killed before it could tell it to end, or just after: it is told, and goes on then.
+                Phase::Checkpointing if !member.asked && seen.activity == Activity::Running => {
+                    steps.push(ask_for_checkpoint(unit, &seen));
+                    is_done = false;
+                }
                 Phase::Checkpointing if is_late => {
                     member.enter(Phase::Resumed, "it never ended at a checkpoint", at);
                 }
@@ -156,6 +161,14 @@ impl Deployment {
         }
         self.stage = Stage::Over;
         self.ended = sight.realtime;
+    }
+}
+
+/// What tells a unit to end at its next checkpoint.
+pub(super) fn ask_for_checkpoint(unit: &str, seen: &Seen) -> Step {
+    match &seen.rule.signal {
+        Some(signal) => Step::Signal(unit.to_owned(), signal.clone()),
+        None => Step::Command(unit.to_owned(), seen.rule.command.clone()),
     }
 }
 

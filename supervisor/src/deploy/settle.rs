@@ -4,6 +4,7 @@ use interlock_generator::policy::settings::DeployAction;
 
 use super::member::{Member, Phase};
 use super::model::{Deployment, Hook, Stage, Step};
+use super::resume::ask_for_checkpoint;
 use super::sight::{Activity, HookSight, Seen, Sight};
 
 impl Deployment {
@@ -307,12 +308,7 @@ impl Hand<'_> {
     }
 
     fn ask_for_checkpoint(&mut self) {
-        let rule = &self.seen.rule;
-        let unit = self.unit.to_owned();
-        self.steps.push(match &rule.signal {
-            Some(signal) => Step::Signal(unit, signal.clone()),
-            None => Step::Command(unit, rule.command.clone()),
-        });
+        self.steps.push(ask_for_checkpoint(self.unit, self.seen));
     }
 
     /// Does the fallback; `false` if there is none, or it was done before, or may not be done.

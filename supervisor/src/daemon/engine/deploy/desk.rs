@@ -15,6 +15,9 @@ use crate::journal::message;
 use crate::store::Change;
 use crate::{cgroup, clock};
 
+/// So long what follows a reply waits for it.
+const REPLY_FIRST: Duration = Duration::from_millis(1);
+
 /// A caller's `BeginDeployment`.
 #[derive(Debug)]
 pub struct BeginRequest {
@@ -142,7 +145,8 @@ impl Engine {
         self.deployments.all.insert(id.clone(), live);
         self.close_admission();
         self.notify(Notice::Deployment(id.clone()));
-        self.deployments.wake();
+        // The caller hears of it first: one that doesn't get its holder has no deployment.
+        self.deployments.wake_in(REPLY_FIRST);
         Ok((id, descriptor))
     }
 
@@ -173,7 +177,8 @@ impl Engine {
         let live = self.deployments.all.get_mut(id);
         let live = live.ok_or_else(|| DeskError::NoSuchDeployment(id.to_owned()))?;
         live.deployment.end(by);
-        self.deployments.wake();
+        self.keep(id);
+        self.deployments.wake_in(REPLY_FIRST);
         Ok(())
     }
 
@@ -188,6 +193,7 @@ impl Engine {
             return Err(DeskError::HasHolder(id.to_owned()));
         }
         live.deployment.expires = clock::realtime() + words::usec(by);
+        self.keep(id);
         self.deployments.wake();
         Ok(())
     }
@@ -228,6 +234,25 @@ impl Engine {
         live.deployment.expires = expires.map_or(0, |after| clock::realtime() + words::usec(after));
         self.deployments.wake();
         Ok(descriptor)
+    }
+
+    /// Writes down what a caller is about to be told. If that can't be, it is done all the same: it only ends or
+    /// prolongs what there is.
+    fn keep(&mut self, id: &str) {
+        let deployments = &mut self.deployments;
+        let Some(live) = deployments.all.get(id) else {
+            return;
+        };
+        pass("before keep");
+        let change = Change {
+            deployments: vec![&live.deployment],
+            at: clock::realtime(),
+            ..Change::default()
+        };
+        if let Err(error) = deployments.store.save(&change) {
+            tracing::error!(deployment = id, %error, "cannot write a deployment down");
+        }
+        pass("after keep");
     }
 
     /// Answers when it no longer settles.

@@ -464,7 +464,9 @@ impl Engine {
             tracing::error!(%error, "cannot write a deployment down; it is undone");
             // What undoes is done; what would go further isn't.
             steps.retain(|(id, _)| all.get(id).is_some_and(|live| !live.deployment.holds()));
-            for live in all.values_mut() {
+            for live in all.values_mut().filter(|live| live.deployment.holds()) {
+                // As if it had never been decided.
+                live.deployment.clone_from(&live.saved);
                 live.deployment.refuse(error.to_string());
             }
             self.deployments.wake();
