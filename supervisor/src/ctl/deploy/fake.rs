@@ -216,15 +216,17 @@ impl Deployment {
             }
         }
         self.script.ask(format!("end {reason:?}"));
-        {
-            let mut forgets = self.script.forgets.lock().unwrap();
-            if *forgets > 0 {
-                *forgets -= 1;
-                return Ok(());
-            }
-        }
         let server = connection.object_server().to_owned();
-        let (state, detail) = self.script.ends;
+        let (mut state, mut detail) = self.script.ends;
+        let forgets = {
+            let mut left = self.script.forgets.lock().unwrap();
+            let forgets = *left > 0;
+            *left = left.saturating_sub(1);
+            forgets
+        };
+        if forgets {
+            (state, detail) = (self.state, self.detail);
+        }
         // Not here, where the object is in use.
         tokio::spawn(async move {
             let object = server.interface::<_, Deployment>(path(ID)).await.unwrap();
