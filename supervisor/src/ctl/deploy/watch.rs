@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use zbus::OwnedObjectPath;
 use zbus::fdo::PropertiesChangedStream;
 use zbus::proxy::OwnerChangedStream;
@@ -17,6 +17,8 @@ use crate::ctl::error::CtlError;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same once somebody has told this process to end: at a shutdown interlockd doesn't come back, and all waits.
 pub const HURRY: Duration = Duration::from_secs(5);
+/// A slow look catches what signals lost.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Between two attempts to reach it.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -29,6 +31,8 @@ pub struct Watch {
     signals: Option<Signals>,
     /// Whether something has changed since the last look.
     changed: bool,
+    /// When the last look was.
+    looked: Instant,
     /// How long a daemon is waited for that doesn't answer.
     patience: Duration,
 }
@@ -49,6 +53,7 @@ impl Watch {
             id: None,
             signals: None,
             changed: true,
+            looked: Instant::now(),
             patience: PATIENCE,
         }
     }
@@ -58,14 +63,16 @@ impl Watch {
         self.patience = HURRY;
     }
 
-    /// The next state that differs from the last one told; the present one at first. Cancel safe.
+    /// The state when it may have changed; the present one at first. Cancel safe.
     pub async fn next(&mut self) -> Result<Deployment, CtlError> {
         if !self.changed {
-            self.wait_for_signal().await;
+            let sweep = self.looked + SWEEP;
+            let _ = timeout_at(sweep, self.wait_for_signal()).await;
             self.changed = true;
         }
         let facts = self.look().await?;
         self.changed = false;
+        self.looked = Instant::now();
         Ok(facts)
     }
 
