@@ -1,6 +1,7 @@
 //! What interlock costs, beside its peers in the same run: interleaved runs, medians, ratios.
 //!
-//! usage: bench [252|257]    (systemd-cron and podman are in the root of 257 only)
+//! usage: bench [252|257 [generators|gates|serialised|deployment|memory]]
+//! (systemd-cron and podman are in the root of 257 only)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,9 @@ measure() {
 }
 "#;
 
+/// Measures something and prints it.
+type Part = fn(&Machine) -> Result<()>;
+
 fn main() -> Result<()> {
     let version: Version = std::env::args()
         .nth(1)
@@ -36,11 +40,20 @@ fn main() -> Result<()> {
     let machine = Machine::boot(version)?;
     install::install(&machine)?;
     println!("systemd {version}; times are medians of interleaved runs, compare the ratios.\n");
-    generators(&machine)?;
-    gates(&machine)?;
-    serialised(&machine)?;
-    deployment(&machine)?;
-    memory(&machine)
+    let only = std::env::args().nth(2);
+    let parts: [(&str, Part); 5] = [
+        ("generators", generators),
+        ("gates", gates),
+        ("serialised", serialised),
+        ("deployment", deployment),
+        ("memory", memory),
+    ];
+    for (name, part) in parts {
+        if only.as_deref().is_none_or(|only| only == name) {
+            part(&machine)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a script that prints `LABEL MICROSECONDS` lines, and gives each label's median.

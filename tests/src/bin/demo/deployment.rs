@@ -155,13 +155,14 @@ impl Demo {
         rows.push(row);
 
         let mut row = Row::new("special-pages", "stop");
-        let elapsed: f64 = case
-            .sh("systemctl show --timestamp=unix -P LastTriggerUSec special-pages.timer")?
-            .trim_start_matches('@')
-            .parse()?;
+        let elapsed = case.sh(
+            "busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1/unit/special_2dpages_2etimer \
+                 org.freedesktop.systemd1.Timer LastTriggerUSec",
+        )?;
+        let elapsed: f64 = elapsed.trim_start_matches("t ").parse()?;
         for (number, run) in of(STOP).into_iter().enumerate() {
             if number == 1 {
-                row.push(elapsed.max(deployed.begin), run.begin, Kind::Waiting);
+                row.push(elapsed / 1e6, run.begin, Kind::Waiting);
             }
             row.push(run.begin, end(run), Kind::Running);
         }
