@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod ctl;
 pub mod daemon;
+pub mod deadlock;
 pub mod deploy;
 pub mod failpoint;
 pub mod freezer;
