@@ -80,6 +80,15 @@ impl Snapshot {
         (entries.is_empty() && is_whole).then_some(false)
     }
 
+    /// Whether one process has a descriptor through which a file is locked for writing.
+    pub(super) fn is_locked_through(&self, lock: &LockFile, file: &Metadata, pid: i32) -> bool {
+        let handles = self.proc.handles(pid).unwrap_or_default();
+        let mut locks = handles.iter().map(|handle| &handle.lock).filter(|entry| {
+            entry.write && entry.inode == file.ino() && conflicts(lock.kind, entry.class)
+        });
+        locks.any(|entry| !self.through(&handles, entry, file).is_empty())
+    }
+
     fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
         let certain = is_certain(entry, file);
         let taker = self.proc.process(entry.pid);

@@ -148,6 +148,16 @@ impl Snapshot {
         process.is_some_and(|process| process.start_time == start_time)
     }
 
+    /// Whether a process has a descriptor through which the file is locked for writing: also one that it inherited
+    /// from the living process that [`Self::holders`] names, as a program started by flock(1) does. Such a process
+    /// doesn't wait for the lock.
+    pub fn is_shared_by(&self, lock: &LockFile, pid: i32) -> bool {
+        let Ok((_, metadata)) = self.locate(lock) else {
+            return false;
+        };
+        self.is_locked_through(lock, &metadata, pid)
+    }
+
     fn locate(&self, lock: &LockFile) -> io::Result<(PathBuf, Metadata)> {
         let path = rooted::resolve(&self.root, &lock.path)?;
         let metadata = fs::metadata(&path)?;

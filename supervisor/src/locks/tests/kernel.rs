@@ -231,3 +231,27 @@ fn who_only_reads_is_not_looked_for() {
     let probe = host.probe(LockKind::Posix);
     assert_eq!(probe.remarks, ["/run/lock has only a read lock"]);
 }
+
+#[test]
+fn who_inherits_a_lock_from_a_living_taker_shares_it() {
+    let host = Host::holding("", 1);
+    let taken = format!("FLOCK  ADVISORY  WRITE 42 {}", host.inode());
+    host.listed(&taken);
+    for (pid, comm) in [(42, "flock"), (43, "dnf"), (44, "dnf")] {
+        host.process(pid, comm, 1);
+    }
+    host.descriptor(42, 3, &host.file(), &taken);
+    host.descriptor(43, 3, &host.file(), &taken);
+    host.descriptor(44, 3, &host.root(), &taken);
+    assert_eq!(pids(&host.probe(LockKind::Flock)), [42]);
+    let snapshot = Snapshot::with_root(&host.root(), &host.proc()).unwrap();
+    let lock = |kind| LockFile {
+        path: "/run/lock".into(),
+        kind,
+        comm: None,
+    };
+    let shares = |pid| snapshot.is_shared_by(&lock(LockKind::Flock), pid);
+    assert!(shares(42) && shares(43));
+    assert!(!shares(44) && !shares(45), "of another file, or of nobody");
+    assert!(!snapshot.is_shared_by(&lock(LockKind::Posix), 43));
+}
