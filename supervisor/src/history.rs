@@ -7,8 +7,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::daemon::engine::DeadlockView;
+
 /// How many of the latest runs "usually" is taken from.
 const USUAL: u32 = 25;
+
+/// How many of the latest deadlocks are told.
+const DEADLOCKS: u32 = 50;
 
 /// What is known of a task's past.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +67,64 @@ impl History {
             "INSERT INTO skips (task, unit, reason, at) VALUES (?1, ?2, ?3, ?4)",
             params![task, unit, reason, signed(at)],
         );
+    }
+
+    /// A deadlock, as it is now.
+    pub fn deadlock(&mut self, it: &DeadlockView) {
+        let waiters: Vec<String> = it
+            .waiters
+            .iter()
+            .map(|(pid, start)| format!("{pid}:{start}"))
+            .collect();
+        self.write(
+            "INSERT OR REPLACE INTO deadlocks (id, found, kind, unit, resource, state, text, waiters)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                signed(it.id),
+                signed(it.found),
+                it.kind,
+                it.unit,
+                it.resource,
+                it.state,
+                it.text,
+                waiters.join(" ")
+            ],
+        );
+    }
+
+    /// The last deadlocks, the oldest first.
+    pub fn deadlocks(&self) -> Vec<DeadlockView> {
+        let query = |database: &Connection| -> rusqlite::Result<Vec<DeadlockView>> {
+            let sql = "SELECT id, found, kind, unit, resource, state, text, waiters FROM deadlocks
+                       ORDER BY id DESC LIMIT ?1";
+            let mut statement = database.prepare(sql)?;
+            let rows = statement.query_map([DEADLOCKS], |row| {
+                Ok(DeadlockView {
+                    id: unsigned(row.get(0)?),
+                    found: unsigned(row.get(1)?),
+                    kind: row.get(2)?,
+                    unit: row.get(3)?,
+                    resource: row.get(4)?,
+                    state: row.get(5)?,
+                    text: row.get(6)?,
+                    waiters: row
+                        .get::<_, String>(7)?
+                        .split(' ')
+                        .filter_map(|waiter| {
+                            let (pid, start) = waiter.split_once(':')?;
+                            Some((pid.parse().ok()?, start.parse().ok()?))
+                        })
+                        .collect(),
+                })
+            })?;
+            rows.collect()
+        };
+        let mut deadlocks = match self.database.as_ref().map(query) {
+            Some(Ok(deadlocks)) => deadlocks,
+            Some(Err(_)) | None => Vec::new(),
+        };
+        deadlocks.reverse();
+        deadlocks
     }
 
     /// What is known of a unit's past.
@@ -126,6 +189,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
              id INTEGER PRIMARY KEY, task TEXT NOT NULL, unit TEXT NOT NULL,
              reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
          CREATE INDEX IF NOT EXISTS skips_of_unit ON skips (unit, at);
+         CREATE TABLE IF NOT EXISTS deadlocks (
+             id INTEGER PRIMARY KEY, found INTEGER NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL,
+             resource TEXT NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL, waiters TEXT NOT NULL) STRICT;
+         CREATE INDEX IF NOT EXISTS deadlocks_of_unit ON deadlocks (unit, found);
          PRAGMA user_version = 1;",
     )?;
     Ok(database)
@@ -165,6 +232,24 @@ mod tests {
         assert_eq!(past.usual_duration, Some(20));
         assert_eq!(past.usual_wait, Some(5));
         assert_eq!(past.last_skip.as_deref(), Some("busy"));
+    }
+
+    #[test]
+    fn a_deadlock_is_kept_as_it_became() {
+        let mut history = History::open(Path::new(":memory:"));
+        let mut deadlock = DeadlockView {
+            id: 3,
+            found: 5,
+            unit: "t.service".to_owned(),
+            state: "stuck".to_owned(),
+            text: "a\nb".to_owned(),
+            waiters: [(7, 70), (8, 80)].into(),
+            ..DeadlockView::default()
+        };
+        history.deadlock(&deadlock);
+        deadlock.state = "ended".to_owned();
+        history.deadlock(&deadlock);
+        assert_eq!(history.deadlocks(), [deadlock]);
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub mod message {
     pub const THAWED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0e";
     /// A start was queued for later, or is started. Fields: TASK, UNIT.
     pub const SUBMITTED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a11";
+    /// Processes wait for one another for ever. Fields: TASK, UNIT, RESOURCE, KIND.
+    pub const DEADLOCK: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0f";
+    /// A process was ended that could never have gone on, so that others can. Fields: TASK, UNIT, RESOURCE.
+    pub const DEADLOCK_BROKEN: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a10";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

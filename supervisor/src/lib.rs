@@ -16,6 +16,7 @@ pub mod inhibitors;
 pub mod instance;
 pub mod journal;
 pub mod locks;
+pub mod lookout;
 pub mod person;
 pub mod pid1;
 pub mod store;

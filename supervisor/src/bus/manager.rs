@@ -15,8 +15,8 @@ use super::error::Error;
 use super::task::Task;
 use super::{authority, deployment_path, task_path};
 use crate::daemon::engine::{
-    BeginError, BeginRequest, DeploymentView, DeskError, PolicyView, RequestError, SubmitError,
-    SubmittedView, TaskView,
+    BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError, PolicyView, RequestError,
+    SubmitError, SubmittedView, TaskView,
 };
 use crate::daemon::{Input, Query};
 
@@ -57,6 +57,9 @@ type DeploymentRow = (
     u64,
     OwnedObjectPath,
 );
+
+/// id, found, kind, unit, resource, state, text
+type DeadlockRow = (u64, u64, String, String, String, String, String);
 
 impl Manager {
     /// Answers come from the engine.
@@ -301,6 +304,37 @@ impl Manager {
             )),
         }
     }
+
+    #[zbus(out_args("deadlocks"))]
+    async fn list_deadlocks(&self) -> Result<Vec<DeadlockRow>, Error> {
+        let views = self.ask(Query::Deadlocks).await?.into_iter();
+        let row = |it: DeadlockView| {
+            (
+                it.id,
+                it.found,
+                it.kind,
+                it.unit,
+                it.resource,
+                it.state,
+                it.text,
+            )
+        };
+        Ok(views.map(row).collect())
+    }
+
+    #[zbus(signal)]
+    async fn deadlock_found(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        kind: &str,
+        unit: &str,
+        resource: &str,
+        text: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn deadlock_resolved(emitter: &SignalEmitter<'_>, id: u64, how: &str)
+    -> zbus::Result<()>;
 
     #[zbus(signal)]
     async fn deployment_new(

@@ -182,6 +182,24 @@ impl Served {
                         let _ = object.step(&unit, &task, &state, &detail).await;
                     }
                 }
+                Notice::DeadlockFound {
+                    id,
+                    kind,
+                    unit,
+                    resource,
+                    text,
+                } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager
+                            .deadlock_found(id, &kind, &unit, &resource, &text)
+                            .await;
+                    }
+                }
+                Notice::DeadlockResolved { id, how } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager.deadlock_resolved(id, &how).await;
+                    }
+                }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_skipped(&task, &unit, &reason).await;

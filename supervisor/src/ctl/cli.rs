@@ -36,6 +36,9 @@ pub enum Command {
     /// List who waits, in which order, for what
     #[command(long_about = manual::QUEUE, after_long_help = manual::fields(manual::QUEUE_FIELDS))]
     Queue(ListArgs),
+    /// List processes that wait for one another for ever
+    #[command(long_about = manual::DEADLOCKS, after_long_help = manual::fields(manual::DEADLOCKS_FIELDS))]
+    Deadlocks(ListArgs),
     /// Check the policy and print every mistake
     #[command(long_about = manual::VERIFY, after_long_help = manual::fields(manual::VERIFY_FIELDS))]
     Verify(VerifyArgs),

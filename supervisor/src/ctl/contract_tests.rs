@@ -172,17 +172,18 @@ Show and steer the tasks that interlock keeps apart
 Usage: interlockctl <COMMAND>
 
 Commands:
-  status   List every task and what it does just now
-  why      Say why a task waits, runs or is blocked
-  queue    List who waits, in which order, for what
-  verify   Check the policy and print every mistake
-  start    Start a task and wait for it
-  run      Run a command behind a gate of its own
-  submit   Start tasks after the task or transaction that asks for it
-  holding  Tell whether the caller runs for a task that holds a resource
-  locks    List who holds the locks of resources
-  deploy   Deploy while the tasks of a group are at rest
-  reload   Make interlockd read the policy again
+  status     List every task and what it does just now
+  why        Say why a task waits, runs or is blocked
+  queue      List who waits, in which order, for what
+  deadlocks  List processes that wait for one another for ever
+  verify     Check the policy and print every mistake
+  start      Start a task and wait for it
+  run        Run a command behind a gate of its own
+  submit     Start tasks after the task or transaction that asks for it
+  holding    Tell whether the caller runs for a task that holds a resource
+  locks      List who holds the locks of resources
+  deploy     Deploy while the tasks of a group are at rest
+  reload     Make interlockd read the policy again
 
 Options:
   -h, --help     Print help (see more with '--help')

@@ -31,6 +31,19 @@ that, since when and for how long usually, and what comes before it.";
 pub const QUEUE: &str =
     "Lists the tasks that wait at their gates, in the order in which they are served.";
 
+/// What `deadlocks` does.
+pub const DEADLOCKS: &str = "\
+Lists the deadlocks that are and the last ones that have been, the oldest
+first: number, the task's unit, kind, the resource that is waited for, when it
+was found, what became of it, and then who waits for whom, each for the next
+and the last for the first.
+
+Kinds: nested-client (a program waits for a lock that its own ancestor holds);
+blocking-start (a program waits for the start of a unit that can't start
+before that program has ended); between-tasks (several wait for each other's
+locks). What is done about one is the resource's on-deadlock, see
+interlock-policy(5).";
+
 /// What `verify` does.
 pub const VERIFY: &str = "\
 Checks the policy that is installed, or the fragments in DIR alone, and prints
@@ -204,6 +217,26 @@ pub const QUEUE_FIELDS: &[(&str, &str)] = &[
     ),
     ("queue[].reason", "one line about what it waits for"),
     ("queue[].since_usec", "since when it waits, or null"),
+];
+
+/// Fields of `deadlocks --json`.
+pub const DEADLOCKS_FIELDS: &[(&str, &str)] = &[
+    ("deadlocks[].id", "its number"),
+    ("deadlocks[].found_usec", "when it was found"),
+    (
+        "deadlocks[].kind",
+        "nested-client, blocking-start or between-tasks",
+    ),
+    ("deadlocks[].unit", "the task's unit, may be empty"),
+    ("deadlocks[].resource", "what is waited for, may be empty"),
+    (
+        "deadlocks[].state",
+        "stuck, ended (a process of it, by interlockd), gone",
+    ),
+    (
+        "deadlocks[].chain",
+        "array, one line for each that waits for the next",
+    ),
 ];
 
 /// Fields of `verify --json`.

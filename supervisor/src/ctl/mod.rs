@@ -7,6 +7,7 @@ pub mod analyze;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod deadlocks;
 pub mod deploy;
 pub mod ending;
 pub mod error;
@@ -57,6 +58,7 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Status(args) => status::run(&Client::connect().await?, &args).await,
         Command::Why(args) => why::run(&Client::connect().await?, &args).await,
         Command::Queue(args) => queue::run(&Client::connect().await?, &args).await,
+        Command::Deadlocks(args) => deadlocks::run(&Client::connect().await?, &args).await,
         Command::Verify(args) => verify::run(&args),
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
         Command::Deploy(command) => deploy::run(&Client::connect().await?, &command).await,

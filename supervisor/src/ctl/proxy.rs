@@ -30,6 +30,9 @@ pub type LockRemark = (String, String, String);
 /// A row of `ListSubmitted`: id, unit, what it waits for, who asked, when (usec).
 pub type SubmittedStart = (u64, String, String, String, u64);
 
+/// A row of `ListDeadlocks`: id, found (usec), kind, unit, resource, state, text.
+pub type ListedDeadlock = (u64, u64, String, String, String, String, String);
+
 /// The interface of the tasks' objects, read whole by `GetAll`.
 pub const TASK_INTERFACE: &str = "org.interlock.Interlock1.Task";
 
@@ -101,6 +104,9 @@ pub trait Manager {
 
     /// What is queued for later.
     fn list_submitted(&self) -> zbus::Result<Vec<SubmittedStart>>;
+
+    /// Those that are and the last ones that have been, the oldest first.
+    fn list_deadlocks(&self) -> zbus::Result<Vec<ListedDeadlock>>;
 
     /// Emitted when a start was given up.
     #[zbus(signal)]

@@ -30,6 +30,7 @@ use crate::clock;
 use crate::deploy::Owner;
 use crate::freezer;
 use crate::history::{History, Past};
+use crate::lookout::{Ended, Look};
 use crate::pid1::Pid1;
 use crate::pid1::signals::Signal;
 use crate::store::Store;
@@ -66,6 +67,19 @@ pub enum Input {
     },
     /// A process that held a lock from outside has ended.
     LockHolderGone,
+    /// A look for deadlocks has ended.
+    DeadlockLook(Box<Look>),
+    /// A process of a deadlock was to be ended.
+    WaiterEnded {
+        /// The deadlock.
+        case: u64,
+        /// The process, for people.
+        who: String,
+        /// By SIGKILL.
+        kill: bool,
+        /// What came of it.
+        ended: Ended,
+    },
     /// Somebody asks over D-Bus.
     Query(Query),
 }
@@ -146,6 +160,8 @@ pub enum Query {
         Option<Duration>,
         oneshot::Sender<Result<OwnedFd, engine::DeskError>>,
     ),
+    /// All deadlocks that are remembered.
+    Deadlocks(oneshot::Sender<Vec<engine::DeadlockView>>),
     /// Tell when a deployment no longer settles: its state, and why it failed.
     WaitForDeployment(String, oneshot::Sender<engine::Settled>),
 }
@@ -163,6 +179,26 @@ pub enum Notice {
         unit: String,
         /// One line.
         reason: String,
+    },
+    /// Processes wait for one another for ever.
+    DeadlockFound {
+        /// Its number.
+        id: u64,
+        /// `nested-client`, `blocking-start` or `between-tasks`.
+        kind: String,
+        /// The task's unit.
+        unit: String,
+        /// What is waited for.
+        resource: String,
+        /// The chain, a link a line.
+        text: String,
+    },
+    /// They no longer do.
+    DeadlockResolved {
+        /// Its number.
+        id: u64,
+        /// `ended` (a process of it, by us) or `gone`.
+        how: String,
     },
     /// The policy was read again: these are its tasks' units.
     Policy(Vec<String>),

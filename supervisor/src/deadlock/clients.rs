@@ -11,7 +11,7 @@ const COMM_MAX: usize = 15;
 const INTERPRETERS: [&str; 4] = ["python", "platform-python", "perl", "ruby"];
 
 /// Whether it is one of these programs.
-pub(super) fn is_client(process: &Process, clients: &[String]) -> bool {
+pub fn is_client(process: &Process, clients: &[String]) -> bool {
     clients.iter().any(|client| {
         let cut = client.get(..COMM_MAX).unwrap_or(client);
         process.comm == cut || script(process) == Some(client)

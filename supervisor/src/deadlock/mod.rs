@@ -19,6 +19,7 @@ mod tests;
 
 use interlock_generator::policy::settings::OnDeadlock;
 
+pub use clients::is_client;
 pub use graph::Why;
 pub use ring::{Deadlock, Kind, Link, Waiter, Who};
 pub use snapshot::{

@@ -89,6 +89,19 @@ impl Snapshot {
         locks.any(|entry| !self.through(&handles, entry, file).is_empty())
     }
 
+    /// Whom the list has as waiting for a file's lock.
+    pub(super) fn listed_waiters(&self, lock: &LockFile, file: &Metadata) -> Vec<i32> {
+        let waits = |entry: &&Entry| {
+            entry.waits
+                && entry.pid > 0
+                && entry.inode == file.ino()
+                && conflicts(lock.kind, entry.class)
+                && is_certain(entry, file)
+        };
+        let waiting = self.entries.iter().filter(waits);
+        waiting.map(|entry| entry.pid).collect()
+    }
+
     fn owners(&self, entry: &Entry, file: &Metadata) -> Owners {
         let certain = is_certain(entry, file);
         let taker = self.proc.process(entry.pid);

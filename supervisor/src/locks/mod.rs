@@ -158,6 +158,14 @@ impl Snapshot {
         self.is_locked_through(lock, &metadata, pid)
     }
 
+    /// Whom the kernel lists as waiting for the file's lock. Who waits by trying again and again isn't among them.
+    pub fn waiters(&self, lock: &LockFile) -> Vec<i32> {
+        match self.locate(lock) {
+            Ok((_, metadata)) => self.listed_waiters(lock, &metadata),
+            Err(_) => Vec::new(),
+        }
+    }
+
     fn locate(&self, lock: &LockFile) -> io::Result<(PathBuf, Metadata)> {
         let path = rooted::resolve(&self.root, &lock.path)?;
         let metadata = fs::metadata(&path)?;

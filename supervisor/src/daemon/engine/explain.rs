@@ -44,6 +44,13 @@ impl Engine {
                 view.stale_since
             ));
         }
+        if let Some(deadlock) = self.deadlock_of(&unit) {
+            text.push_str(&format!(
+                " It is deadlocked, found at {}: {}.",
+                since(deadlock.found),
+                deadlock.text.replace('\n', "; ")
+            ));
+        }
         if let Some(reason) = &past.last_skip {
             let times = match past.skips {
                 1 => "One start was".to_owned(),

@@ -1,5 +1,6 @@
 //! The engine: one input after the other, the arbiter's actions carried out before the next.
 
+mod deadlocks;
 mod deploy;
 mod explain;
 mod gates;
@@ -20,6 +21,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use deadlocks::DeadlockView;
 pub use deploy::{BeginError, BeginRequest, DeploymentView, DeskError, MemberView, Settled};
 pub use locks::{LockRemark, LockView};
 pub use nested::RequestError;
@@ -104,6 +106,7 @@ pub struct Engine {
     boot: String,
     /// Units without a gate that run, with since when they do, as of the last question.
     ungated: BTreeMap<String, u64>,
+    deadlocks: deadlocks::Deadlocks,
 }
 
 impl Engine {
@@ -126,7 +129,6 @@ impl Engine {
             unheard: None,
             gates: BTreeMap::new(),
             records: BTreeMap::new(),
-            history,
             notices,
             pulse,
             actions: VecDeque::new(),
@@ -144,7 +146,9 @@ impl Engine {
             ungated: BTreeMap::new(),
             submitted_due: Some(Instant::now()),
             boot: clock::boot_id(),
+            deadlocks: deadlocks::Deadlocks::new(inputs.clone(), history.deadlocks()),
             deployments: deploy::Deployments::new(store, inputs),
+            history,
         }
     }
 
@@ -243,6 +247,7 @@ impl Engine {
             self.deployments.due(),
             self.outside.due(),
             self.submitted_due,
+            self.deadlocks.due(),
         ];
         for due in dues.into_iter().flatten() {
             wake = wake.min(due);
@@ -254,6 +259,7 @@ impl Engine {
     async fn due(&mut self) {
         self.hear_pid1().await;
         self.poll_locks();
+        self.look_for_deadlocks();
         let now = clock::monotonic();
         if self.arbiter.next_deadline().is_some_and(|at| at <= now) {
             self.feed(Event::Tick { now });
@@ -289,6 +295,13 @@ impl Engine {
                 self.hear_pid1().await;
             }
             Input::LockHolderGone => self.locks_may_have_changed(),
+            Input::DeadlockLook(look) => self.looked_for_deadlocks(*look),
+            Input::WaiterEnded {
+                case,
+                who,
+                kill,
+                ended,
+            } => self.waiter_ended(case, &who, kill, &ended),
             Input::HolderGone { id, generation } => self.holder_gone(&id, generation),
             Input::Query(query) => self.answer(query).await,
         }
@@ -453,6 +466,7 @@ impl Engine {
             Query::TakeOverDeployment(id, owner, reason, expires, to) => {
                 drop(to.send(self.take_over_deployment(&id, owner, reason, expires)));
             }
+            Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
             Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
             Query::Reload(to) => {
                 self.reload().await;

@@ -175,6 +175,11 @@ impl Engine {
         }
     }
 
+    /// Processes outside the policy that a gate waits for.
+    pub(super) fn outside_holders(&self) -> Vec<i32> {
+        self.outside.watched.keys().map(|(pid, _)| *pid).collect()
+    }
+
     /// Looks, if it is time.
     pub(super) fn poll_locks(&mut self) {
         if self.outside.poll.is_some_and(|due| due <= Instant::now()) {

@@ -295,6 +295,7 @@ impl Engine {
         let runs = std::mem::take(&mut self.policy.runs);
         self.policy = fresh;
         self.policy.runs = runs;
+        self.deadlocks.forget_terms();
         let (made, masked) = self.policy.timers();
         self.start_timers(made.difference(&old_made).cloned().collect())
             .await;
