@@ -47,7 +47,7 @@ at_rest() {
         live=$(busctl call org.interlock.Interlock1 /org/interlock/Interlock1 org.interlock.Interlock1.Manager ListDeployments) &&
         ! grep -qE '"(settling|ready|ending)"' <<<"$live"
 }
-systemctl stop {w,f,s,r,c,p,i,q}.service
+systemctl stop {w,f,s,r,c,p,i,q}.service 'interlock-hook-*' 'interlock-checkpoint-*'
 systemctl reset-failed
 : >/var/lib/testbed/log
 rm -f /var/lib/testbed/count.* /var/lib/testbed/resumed /run/interlock/points
@@ -63,6 +63,7 @@ sed 's/^/said /' /run/said
 echo "point $(tail -n1 /run/interlock/points 2>/dev/null)"
 echo "deployment $(grep -oE '"[^"]*" "g" "(ended|failed)"' <<<"$live" | tail -n1 | tr -d '"')"
 systemctl list-units --all --plain --no-legend --full --state=failed | sed 's/^/failed /'
+systemctl list-units --plain --no-legend 'interlock-hook-*' 'interlock-checkpoint-*' | sed 's/^/unit /'
 ls -A /run/interlock/frozen | sed 's/^/mark /'
 grep -rlx --include=cgroup.events 'frozen 1' /sys/fs/cgroup | sed 's/^/frozen /'
 exit 0
@@ -80,7 +81,7 @@ fn daemon_killed_at_every_step_of_a_deployment_loses_and_leaves_nothing(
     let result = every_point(case);
     case.sh(&format!(
         "mv {DAEMON}.shipped {DAEMON}; rm -f /run/interlock/{{kill-at,points}} /run/said
-         systemctl stop {{w,f,s,r,c,p,i,q}}.service; systemctl reset-failed; rm -f /usr/local/bin/{{deployed,round}}
+         systemctl stop {{w,f,s,r,c,p,i,q}}.service 'interlock-hook-*' 'interlock-checkpoint-*'; systemctl reset-failed; rm -f /usr/local/bin/{{deployed,round}}
          systemctl restart interlockd.service"
     ))?;
     result
