@@ -7,6 +7,7 @@ UNITDIR ?= /usr/lib/systemd/system
 PRESETDIR ?= /usr/lib/systemd/system-preset
 GENERATORDIR ?= /usr/lib/systemd/system-generators
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+RPMMACRODIR ?= /usr/lib/rpm/macros.d
 MANDIR ?= /usr/share/man
 DOCDIR ?= /usr/share/doc/interlock
 
@@ -25,6 +26,7 @@ install:
 	install -m644 units/* $(DESTDIR)$(UNITDIR)
 	install -Dm644 packaging/preset/80-interlock.preset -t $(DESTDIR)$(PRESETDIR)
 	install -Dm644 packaging/tmpfiles.d/interlock.conf -t $(DESTDIR)$(TMPFILESDIR)
+	install -Dm644 packaging/macros.interlock -t $(DESTDIR)$(RPMMACRODIR)
 	install -Dm644 packaging/dbus/org.interlock.Interlock1.conf -t $(DESTDIR)/usr/share/dbus-1/system.d
 	install -Dm644 packaging/dbus/org.interlock.Interlock1.service -t $(DESTDIR)/usr/share/dbus-1/system-services
 	install -Dm644 packaging/dbus/*.xml -t $(DESTDIR)/usr/share/dbus-1/interfaces
