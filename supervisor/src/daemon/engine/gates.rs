@@ -222,9 +222,10 @@ impl Engine {
         self.notify(Notice::Changed(unit.to_owned()));
     }
 
-    fn refusal_reason(&self, unit: &str, why: Refusal) -> String {
+    fn refusal_reason(&mut self, unit: &str, why: Refusal) -> String {
+        let locks = self.locked_out_by(unit);
+        let busy = locks.unwrap_or_else(|| self.busy_with(unit));
         let task = self.policy.task_of(unit);
-        let busy = self.busy_with(unit);
         match why {
             Refusal::Skipped => format!("{busy}, and its policy says when-busy = \"skip\""),
             Refusal::Failed => format!("{busy}, and its policy says when-busy = \"fail\""),

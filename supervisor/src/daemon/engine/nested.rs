@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Engine;
 use crate::arbiter::Uses;
 use crate::cgroup;
+use crate::person::{Person, parent_of};
 
 /// Why a request is refused before it is made.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +79,15 @@ impl Engine {
             unit => unit,
         };
         let advice = "It would wait for this task, and the task for it. To have it done afterwards: interlockctl submit";
+        let chain = || {
+            chain(pid, |pid| {
+                self.task_of_process(pid).as_ref() == Some(&caller)
+            })
+        };
         if unit == caller {
             return Err(RequestError::WouldDeadlock(format!(
-                "pid {pid} is a process of {caller} itself. {advice}"
+                "{} runs for {caller} itself. {advice}",
+                chain()
             )));
         }
         let comes_after = |unit: &str| {
@@ -90,7 +97,8 @@ impl Engine {
         };
         if comes_after(&unit) {
             return Err(RequestError::WouldDeadlock(format!(
-                "pid {pid} is a process of {caller}, and {what} comes after that (after =). {advice}"
+                "{} runs for {caller}, and {what} comes after that (after =). {advice}",
+                chain()
             )));
         }
         if self.arbiter.would_wait_for(&caller, &wanted) {
@@ -107,7 +115,8 @@ impl Engine {
                 ),
             };
             return Err(RequestError::WouldDeadlock(format!(
-                "pid {pid} is a process of {caller}, which {why}. {advice}"
+                "{} runs for {caller}, which {why}. {advice}",
+                chain()
             )));
         }
         Ok(())
@@ -126,5 +135,54 @@ impl Engine {
                 false => format!("the policy has {}", super::super::words::list(&names)),
             },
         })
+    }
+}
+
+/// A process and its ancestors as far as they run for the same task: `interlockctl (pid 12) < sh (pid 11) < upcp
+/// (pid 10)`.
+fn chain(pid: u32, is_of_task: impl Fn(u32) -> bool) -> String {
+    /// More than anybody would read; parents can't be trusted to have no cycle while they change.
+    const LIMIT: usize = 32;
+    let mut links = Vec::new();
+    let mut next = Some(pid);
+    while let Some(pid) = next.take() {
+        let Ok(signed) = i32::try_from(pid) else {
+            break;
+        };
+        if links.len() == LIMIT {
+            links.push("\u{2026}".to_owned());
+            break;
+        }
+        let comm = Person::of(signed).comm;
+        let name = if comm.is_empty() { "a process" } else { &comm };
+        links.push(format!("{name} (pid {pid})"));
+        let parent = parent_of(signed).filter(|parent| *parent > 1);
+        next = parent
+            .and_then(|parent| u32::try_from(parent).ok())
+            .filter(|parent| is_of_task(*parent));
+    }
+    links.join(" < ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_goes_up_to_the_tasks_first_process() {
+        let me = std::process::id();
+        let parent = parent_of(i32::try_from(me).unwrap()).unwrap();
+        let alone = chain(me, |_| false);
+        assert!(alone.ends_with(&format!("(pid {me})")), "{alone}");
+        assert!(!alone.contains(" < "), "{alone}");
+        let two = chain(me, |pid| i64::from(pid) == i64::from(parent));
+        assert_eq!(two.matches(" < ").count(), 1, "{two}");
+        assert!(two.ends_with(&format!("(pid {parent})")), "{two}");
+        assert!(two.starts_with(&alone), "{two}");
+    }
+
+    #[test]
+    fn chain_of_a_process_that_is_gone_still_names_it() {
+        assert_eq!(chain(4_194_305, |_| true), "a process (pid 4194305)");
     }
 }

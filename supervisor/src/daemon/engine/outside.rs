@@ -151,6 +151,16 @@ impl Engine {
         locks
     }
 
+    /// Who outside the policy keeps a start of this unit from being let in, in words; `None` if nobody does.
+    pub(super) fn locked_out_by(&mut self, unit: &str) -> Option<String> {
+        let locks = self.outside_locks(unit);
+        let locks = locks
+            .iter()
+            .map(|it| format!("{} is locked by {}", it.resource, it.holder));
+        let locks: Vec<String> = locks.collect();
+        (!locks.is_empty()).then(|| words::list(&locks))
+    }
+
     /// The holder is of the task itself, or of one whose lease says that it holds the resource.
     fn is_accounted_for(&self, unit: &str, resource: &str, pid: i32) -> bool {
         let Ok(Some(group)) = cgroup::of_process(pid) else {
