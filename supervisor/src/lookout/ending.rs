@@ -40,10 +40,7 @@ pub fn end(pid: i32, start_time: u64, kill: bool, terms: &Terms) -> Ended {
         return Ended::Gone;
     };
     let proc = Proc::of_host();
-    if proc
-        .stat(pid)
-        .is_none_or(|stat| stat.start_time != start_time)
-    {
+    if !proc.lives(pid, start_time) {
         return Ended::Gone;
     }
     let locks = match locks::Snapshot::take() {

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use super::processes::{Proc, Stat};
 use super::rest::{self, Rests};
 use super::scan::{self, Scan};
 use super::{Request, Terms};
-use crate::cgroup;
 use crate::deadlock::{Blocker, GateWait, Held, JobWait, LockWait, Process, Snapshot, UnitWait};
 use crate::locks;
+use crate::{cgroup, deadlock};
 
 /// What PID 1 has told of those who wait for units.
 #[derive(Debug, Default)]
@@ -58,9 +59,14 @@ pub fn snapshot(
                 process.unit = unit_of(stat.pid, request);
             }
             if let Some(grace) = terms.grace_of_client(&process) {
-                process.waiting = rests.see(proc, stat, rest::least(grace));
                 let heirs = heirs(&locks.snapshot, terms, &process, &held);
                 held.extend(heirs);
+                // Who is in everywhere may sleep for reasons of its own.
+                let waits = rests.see(proc, stat, rest::least(grace));
+                process.waiting = match is_in(terms, &process, &held) {
+                    true => Some(false),
+                    false => waits,
+                };
             }
         }
         processes.push(process);
@@ -141,6 +147,25 @@ fn heirs(locks: &locks::Snapshot, terms: &Terms, process: &Process, held: &[Held
         .collect()
 }
 
+/// Whether it holds, also as an heir, every lock that anybody holds of the resources whose client it is.
+fn is_in(terms: &Terms, process: &Process, held: &[Held]) -> bool {
+    let rules = &terms.rules.resources;
+    let is_client = |resource: &str| {
+        let rule = rules.get(resource);
+        rule.is_some_and(|rule| deadlock::is_client(process, &rule.clients))
+    };
+    let files: BTreeSet<(&str, &Path)> = held
+        .iter()
+        .filter(|it| is_client(&it.resource))
+        .map(|it| (it.resource.as_str(), it.lock.as_path()))
+        .collect();
+    let holds = |(resource, lock): &(&str, &Path)| {
+        let mut its = held.iter().filter(|it| it.pid == process.pid);
+        its.any(|it| it.resource == *resource && it.lock == *lock)
+    };
+    !files.is_empty() && files.iter().all(holds)
+}
+
 /// The unit with a lease whose control group it is in or below, or else the innermost unit.
 fn unit_of(pid: i32, request: &Request) -> Option<String> {
     let group = cgroup::of_process(pid).ok()??;
@@ -148,4 +173,45 @@ fn unit_of(pid: i32, request: &Request) -> Option<String> {
     let leased = names.clone().find(|name| request.leases.contains(*name));
     let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope");
     leased.or_else(|| names.find(is_unit)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadlock::{Rule, Rules};
+    use interlock_generator::policy::settings::OnDeadlock;
+    use std::time::Duration;
+
+    #[test]
+    fn an_heir_is_in_unless_there_is_another_lock() {
+        let rule = Rule {
+            clients: vec!["dnf".to_owned()],
+            nested_grace: Duration::from_secs(1),
+            on_deadlock: OnDeadlock::Report,
+        };
+        let terms = Terms {
+            rules: Rules {
+                resources: BTreeMap::from([("rpm-db".to_owned(), rule)]),
+            },
+            ..Terms::default()
+        };
+        let stat = Stat {
+            pid: 2,
+            ppid: 1,
+            start_time: 1,
+            comm: "dnf".to_owned(),
+            cpu: 0,
+        };
+        let process = scan::process(&Proc::of_host(), &stat, None);
+        let held = |pid, lock: &str| Held {
+            pid,
+            resource: "rpm-db".to_owned(),
+            lock: lock.into(),
+        };
+        assert!(!is_in(&terms, &process, &[]));
+        assert!(!is_in(&terms, &process, &[held(1, "/a")]));
+        assert!(is_in(&terms, &process, &[held(1, "/a"), held(2, "/a")]));
+        let two = [held(1, "/a"), held(2, "/a"), held(1, "/b")];
+        assert!(!is_in(&terms, &process, &two));
+    }
 }

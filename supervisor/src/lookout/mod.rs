@@ -24,7 +24,7 @@ use crate::pid1::Pid1;
 
 pub use ending::{Ended, end};
 use full::Jobs;
-use processes::Proc;
+pub use processes::Proc;
 use rest::Rests;
 use scan::Scan;
 

@@ -73,6 +73,12 @@ impl Proc {
         parse(&String::from_utf8_lossy(&text))
     }
 
+    /// Whether this very process lives.
+    pub fn lives(&self, pid: i32, start_time: u64) -> bool {
+        let stat = self.stat(pid);
+        stat.is_some_and(|stat| stat.start_time == start_time)
+    }
+
     /// All processes.
     pub fn all(&self) -> Vec<Stat> {
         let Ok(entries) = fs::read_dir(&self.directory) else {

@@ -1,13 +1,17 @@
 //! The deadlocks that were told: those that are, and the last ones that have been.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::deadlock::{Deadlock, Kind};
+use crate::lookout::Proc;
 
 /// How many are remembered.
 pub(super) const REMEMBERED: usize = 50;
+/// How long one from before a restart may be missed.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Looks that don't find it any more, before it counts as gone.
 const MISSES: u32 = 2;
 
@@ -50,6 +54,8 @@ pub(super) struct Ending {
 struct Case {
     view: DeadlockView,
     misses: u32,
+    /// Until then it may be missed: who has just begun to look doesn't know yet how long others have been waiting.
+    patience: Option<Instant>,
     ending: Option<Ending>,
     /// Somebody was ended for it.
     ended: bool,
@@ -61,8 +67,10 @@ pub(in super::super) struct Cases(Vec<Case>);
 
 impl Cases {
     pub(super) fn new(views: Vec<DeadlockView>) -> Self {
+        let patience = Some(Instant::now() + PATIENCE);
         let case = |view| Case {
             view,
+            patience,
             ..Case::default()
         };
         Self(views.into_iter().map(case).collect())
@@ -107,13 +115,22 @@ impl Cases {
     pub(super) fn seen(&mut self, id: u64, deadlock: &Deadlock) {
         if let Some(case) = self.get_mut(id) {
             case.misses = 0;
+            case.patience = None;
             case.view.waiters = waiters(deadlock);
         }
     }
 
     /// It wasn't found; says whether it counts as gone.
     pub(super) fn missed(&mut self, id: u64) -> bool {
+        let proc = Proc::of_host();
         self.get_mut(id).is_none_or(|case| {
+            let mut waiters = case.view.waiters.iter();
+            if !waiters.any(|(pid, start_time)| proc.lives(*pid, *start_time)) {
+                return true;
+            }
+            if case.patience.is_some_and(|until| Instant::now() < until) {
+                return false;
+            }
             case.misses += 1;
             case.misses >= MISSES
         })
@@ -179,6 +196,12 @@ pub(super) fn name(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
+    /// A process that lives for as long as the test.
+    fn me() -> (i32, u64) {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        (pid, Proc::of_host().stat(pid).unwrap().start_time)
+    }
+
     fn stuck(waiter: i32) -> DeadlockView {
         DeadlockView {
             state: "stuck".to_owned(),
@@ -190,11 +213,24 @@ mod tests {
     #[test]
     fn one_miss_is_no_end() {
         let mut cases = Cases::new(Vec::new());
-        let id = cases.add(stuck(7));
+        let mut deadlock = stuck(7);
+        deadlock.waiters = BTreeSet::from([me()]);
+        let id = cases.add(deadlock);
         assert!(!cases.missed(id));
         assert!(cases.missed(id));
         assert_eq!(cases.resolve(id).map(|it| it.state.as_str()), Some("gone"));
         assert!(cases.stuck().is_empty());
+    }
+
+    #[test]
+    fn after_a_restart_it_may_be_missed_for_longer_unless_its_processes_are_gone() {
+        let mut deadlock = stuck(7);
+        deadlock.waiters = BTreeSet::from([me()]);
+        let mut cases = Cases::new(vec![deadlock]);
+        assert!(!cases.missed(0) && !cases.missed(0) && !cases.missed(0));
+        deadlock = stuck(7);
+        deadlock.waiters = BTreeSet::from([(me().0, 1)]);
+        assert!(Cases::new(vec![deadlock]).missed(0));
     }
 
     #[test]

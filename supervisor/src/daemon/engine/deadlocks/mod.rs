@@ -105,6 +105,15 @@ impl Engine {
     pub(super) fn looked_for_deadlocks(&mut self, look: Look) {
         self.deadlocks.is_looking = false;
         self.deadlocks.memory = look.memory;
+        tracing::debug!(
+            "looked at {} in {} us",
+            if look.somebody_waits {
+                "everything"
+            } else {
+                "leases"
+            },
+            look.took.as_micros()
+        );
         let mut pause = self.usual_pause();
         if let Some(next) = look.next {
             pause = pause.min(YOUNG).min(next);
