@@ -19,6 +19,7 @@ macro_rules! deploy_cases {
 mod attack;
 mod change;
 mod daemon;
+mod deadlock;
 mod deploy;
 mod deploy_action;
 mod deploy_door;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Entry> {
         deploy_polkit::CASES,
         deploy_kill::CASES,
         updates::CASES,
+        deadlock::CASES,
         golden::CASES,
         package::CASES,
     ]

@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod install;
 pub mod log;
 pub mod machine;
+pub mod nested;
 pub mod root;
 pub mod rpm;
 pub mod service;

@@ -22,6 +22,7 @@ pub struct Package {
     provides: Vec<String>,
     scriptlets: Vec<(&'static str, String)>,
     files: Vec<(String, String)>,
+    parts: usize,
 }
 
 impl Package {
@@ -33,6 +34,7 @@ impl Package {
             provides: Vec::new(),
             scriptlets: Vec::new(),
             files: Vec::new(),
+            parts: 0,
         }
     }
 
@@ -57,6 +59,13 @@ impl Package {
         self
     }
 
+    /// So many packages `NAME-part-N` are built with it.
+    #[must_use]
+    pub fn parts(mut self, parts: usize) -> Self {
+        self.parts = parts;
+        self
+    }
+
     fn spec(&self) -> String {
         let mut spec = format!(
             "Name: {}\nVersion: {}\nRelease: 1\nSummary: A package for tests\nLicense: MIT\n\
@@ -76,6 +85,13 @@ impl Package {
         }
         for (name, script) in &self.scriptlets {
             let _ = writeln!(spec, "%{name}\n{script}");
+        }
+        for part in 1..=self.parts {
+            let part = format!("-n {}-part-{part}", self.name);
+            let _ = writeln!(
+                spec,
+                "%package {part}\nSummary: A part\n%description {part}\nA part.\n%files {part}"
+            );
         }
         spec.push_str("%files\n");
         for (path, _) in &self.files {
