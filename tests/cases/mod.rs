@@ -36,7 +36,9 @@ mod gate;
 mod gate_unit;
 mod golden;
 mod lease;
+mod nested;
 mod order;
+mod outside;
 mod package;
 mod policy;
 mod refuse;
@@ -70,6 +72,8 @@ pub fn all() -> Vec<Entry> {
         deploy_lock::CASES,
         deploy_polkit::CASES,
         deploy_kill::CASES,
+        outside::CASES,
+        nested::CASES,
         updates::CASES,
         deadlock::CASES,
         golden::CASES,

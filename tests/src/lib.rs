@@ -12,5 +12,6 @@ pub mod root;
 pub mod rpm;
 pub mod service;
 pub mod timeline;
+pub mod transaction;
 pub mod updates;
 pub mod wait;

@@ -14,6 +14,10 @@ use crate::machine::Machine;
 
 const BUILD: Duration = Duration::from_secs(120);
 
+/// The macros for packagers' scriptlets.
+const INTERLOCK_MACROS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/macros.interlock");
+
 /// A package to be built, without files unless told otherwise.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -141,6 +145,8 @@ impl Repository {
         let mut rpmbuild = Command::new("rpmbuild");
         rpmbuild
             .arg("-bb")
+            // As where interlock is installed when packages are built.
+            .args(["--load", INTERLOCK_MACROS])
             .args(["--define", &format!("_topdir {}", build.path().display())])
             .args([
                 "--define",

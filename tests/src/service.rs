@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// Where the units' program is, inside the container.
 pub const TASK_PROGRAM: &str = "/usr/local/libexec/testbed/task";
 
+/// Where the program is that holds locks as programs outside the policy do.
+pub const LOCK_PROGRAM: &str = "/usr/local/libexec/testbed/lock";
+
 /// A service unit to be written.
 #[derive(Debug, Clone)]
 pub struct Service {

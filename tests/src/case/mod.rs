@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::counter;
 use crate::log;
 use crate::machine::Machine;
-use crate::service::{Service, TASK_PROGRAM};
+use crate::service::{LOCK_PROGRAM, Service, TASK_PROGRAM};
 
 const UNIT_DIR: &str = "/etc/systemd/system";
 const POLICY_DIR: &str = "/etc/interlock/policy.d";
@@ -48,8 +48,9 @@ impl Deref for Case<'_> {
 /// If the machine doesn't do as told.
 pub fn prepare(machine: &Machine) -> Result<()> {
     machine.write(TASK_PROGRAM, include_str!("../task.sh"))?;
+    machine.write(LOCK_PROGRAM, include_str!("../lock.py"))?;
     machine.sh(&format!(
-        "{ACTIVE} chmod 755 {TASK_PROGRAM}; mkdir -p /var/lib/testbed
+        "{ACTIVE} chmod 755 {TASK_PROGRAM} {LOCK_PROGRAM}; mkdir -p /var/lib/testbed
          list >/var/lib/testbed/active; find {UNIT_DIR} {POLICY_DIR} | sort >/var/lib/testbed/files"
     ))?;
     Ok(())
