@@ -184,15 +184,15 @@ impl Engine {
     /// A lease that exists although it wasn't granted here.
     pub(super) fn adopt_running(&mut self, unit: &str) {
         let uses = self.policy.uses_of(unit);
-        let now = clock::realtime();
+        let granted = granted_at(unit).unwrap_or_else(clock::realtime);
         let record = Record {
-            asked: now,
-            granted: now,
+            asked: granted,
+            granted,
         };
         self.records
             .entry(unit.to_owned())
             .or_insert(record)
-            .granted = now;
+            .granted = granted;
         self.feed(Event::Adopt {
             unit: unit.to_owned(),
             uses,
@@ -366,6 +366,13 @@ fn is_populated(control_group: zbus::Result<Option<String>>) -> bool {
         Ok(Some(path)) => cgroup::is_populated(&path).unwrap_or(true),
         Err(_) => true,
     }
+}
+
+/// When a lease was granted that an earlier interlockd gave: its gate wrote the file then.
+fn granted_at(unit: &str) -> Option<u64> {
+    let written = std::fs::metadata(names::lease_file(unit)).ok()?.modified();
+    let since = written.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_micros()).ok()
 }
 
 fn remove_lease_file(unit: &str) {
