@@ -201,6 +201,7 @@ mod tests {
             start_time: 1,
             comm: "dnf".to_owned(),
             cpu: 0,
+            threads: 1,
         };
         let process = scan::process(&Proc::of_host(), &stat, None);
         let held = |pid, lock: &str| Held {

@@ -23,6 +23,8 @@ pub struct Stat {
     pub comm: String,
     /// Time on a processor, in clock ticks.
     pub cpu: u64,
+    /// Threads that it has.
+    pub threads: u64,
 }
 
 /// Reads `/proc/PID/stat`; `None` for zombies, who wait for nothing any more, and for what isn't one.
@@ -42,6 +44,7 @@ fn parse(text: &str) -> Option<Stat> {
         start_time: number(22)?,
         comm: comm.to_owned(),
         cpu: number(14)? + number(15)?,
+        threads: number(20)?,
     })
 }
 
@@ -101,18 +104,16 @@ impl Proc {
     }
 
     /// Its children, wherever they are; none on kernels that don't list them.
-    pub fn children(&self, pid: i32) -> Vec<i32> {
-        let Ok(threads) = fs::read_dir(self.of(pid, "task")) else {
-            return Vec::new();
-        };
-        let lists = threads
-            .flatten()
-            .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-        let pids = lists.flat_map(|list| {
-            let pids = list.split_ascii_whitespace().map(str::to_owned);
-            pids.collect::<Vec<_>>()
-        });
-        pids.filter_map(|pid| pid.parse().ok()).collect()
+    pub fn children(&self, stat: &Stat) -> Vec<i32> {
+        let tasks = self.of(stat.pid, "task");
+        if stat.threads == 1 {
+            return children_in(&tasks.join(stat.pid.to_string()));
+        }
+        // Each thread has its own.
+        let threads = fs::read_dir(tasks).into_iter().flatten().flatten();
+        threads
+            .flat_map(|thread| children_in(&thread.path()))
+            .collect()
     }
 
     /// Whether it sleeps or waits for a file's lock just now, rather than for data, a child, or a processor.
@@ -131,6 +132,12 @@ impl Proc {
     fn of(&self, pid: i32, file: &str) -> PathBuf {
         Path::new(&self.directory).join(pid.to_string()).join(file)
     }
+}
+
+fn children_in(thread: &Path) -> Vec<i32> {
+    let list = fs::read_to_string(thread.join("children")).unwrap_or_default();
+    let pids = list.split_ascii_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Reads `/proc/PID/syscall` (proc_pid_syscall(5)): the call that a process is in, and its arguments.
@@ -173,7 +180,7 @@ mod tests {
         let text = "42 (a) Z (b) S 7 2 3 4 5 0 7 8 9 10 30 12 13 14 15 16 17 18 99 20 21\n";
         let stat = parse(text).unwrap();
         assert_eq!((stat.comm.as_str(), stat.ppid), ("a) Z (b", 7));
-        assert_eq!((stat.start_time, stat.cpu), (99, 42));
+        assert_eq!((stat.start_time, stat.cpu, stat.threads), (99, 42, 17));
         assert_eq!(parse(&text.replace(") S", ") Z")), None);
     }
 

@@ -42,16 +42,15 @@ pub fn scan(proc: &Proc, terms: &Terms, request: &Request, rests: &mut Rests) ->
         units: roots(request),
         ..Scan::default()
     };
-    add_children(proc, &mut scan.units);
+    let stats = with_children(proc, &mut scan.units);
     let listed = listed(terms);
-    for (pid, unit) in &scan.units {
-        let Some(stat) = proc.stat(*pid) else {
-            continue;
-        };
+    for stat in &stats {
+        let pid = &stat.pid;
         if !terms.is_plausible(&stat.comm) && !listed.contains(pid) {
             continue;
         }
-        let mut process = process(proc, &stat, unit.clone());
+        let unit = scan.units.get(pid).cloned().flatten();
+        let mut process = process(proc, stat, unit);
         process.cmdline = proc.cmdline(*pid);
         let client_for = terms.grace_of_client(&process);
         let wanted = commands::waits_for(&process.cmdline);
@@ -62,7 +61,7 @@ pub fn scan(proc: &Proc, terms: &Terms, request: &Request, rests: &mut Rests) ->
             continue;
         };
         if let Some(grace) = client_for {
-            process.waiting = rests.see(proc, &stat, rest::least(grace));
+            process.waiting = rests.see(proc, stat, rest::least(grace));
         }
         let is_old = process.age >= grace;
         if !is_old {
@@ -140,16 +139,22 @@ fn add_pids(directory: &Path, pids: &mut Vec<i32>) {
 }
 
 /// A session or container that a task opens is in a control group of its own.
-fn add_children(proc: &Proc, units: &mut BTreeMap<i32, Option<String>>) {
+fn with_children(proc: &Proc, units: &mut BTreeMap<i32, Option<String>>) -> Vec<Stat> {
     let mut todo: Vec<i32> = units.keys().copied().collect();
-    while let Some(pid) = todo.pop() {
-        for child in proc.children(pid) {
+    let mut stats = Vec::with_capacity(todo.len());
+    while let Some(stat) = todo.pop().map(|pid| proc.stat(pid)) {
+        let Some(stat) = stat else {
+            continue;
+        };
+        for child in proc.children(&stat) {
             if let Entry::Vacant(place) = units.entry(child) {
                 place.insert(None);
                 todo.push(child);
             }
         }
+        stats.push(stat);
     }
+    stats
 }
 
 /// Whom the kernel lists as waiting for the lock of a resource.
