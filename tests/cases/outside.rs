@@ -266,6 +266,8 @@ fn lock_of_a_task_is_no_lock_from_outside(case: &Case<'_>) -> Result<()> {
 fn rival_that_never_waits_is_never_refused_because_of_a_look(case: &Case<'_>) -> Result<()> {
     // The first lock makes the task wait, so that the others are looked at each time, too.
     let mut files = String::from("{ path = \"/run/testbed-k.lock\", kind = \"posix\" }");
+    // Not of an open file description: its owner shows only at descriptors, and a look at those can keep a lock
+    // for a moment (see supervisor/src/locks).
     let rivals = ["posix", "flock"];
     for kind in rivals {
         files += &format!(", {{ path = \"/run/testbed-{kind}.lock\", kind = \"{kind}\" }}");
