@@ -12,7 +12,7 @@ help:
 	@echo 'rpm      target/rpm/*.rpm'
 	@echo 'test     format, lints, unit tests, and the cases on real systemd (as root)'
 	@echo 'lint     format and lints alone'
-	@echo 'demo     real dnf without and with interlock, then a deployment (as root, three minutes)'
+	@echo 'demo     real dnf without and with interlock, a dnf that waits for itself, a deployment (as root, four minutes)'
 	@echo 'bench    what it costs, beside its peers (as root)'
 	@echo 'shell    a shell in a booted container with interlock (as root; VERSION=252 or 257)'
 

@@ -1,9 +1,10 @@
 //! The main job, shown: dnf-automatic and a panel's updater without interlock and with it, twenty tasks at once,
-//! and a deployment.
+//! a dnf that waits for its own ancestor, and a deployment.
 //!
 //! usage: demo [252|257]
 
 mod deployment;
+mod incident;
 
 use std::fs;
 use std::process::ExitCode;
@@ -69,6 +70,11 @@ fn main() -> Result<ExitCode> {
     )?;
     demo.round(&case, "without interlock, upcp first", [UPCP, DNF], false)?;
 
+    say(
+        "THE INCIDENT without interlock: an updater's dnf installs a package whose scriptlet calls dnf.",
+    );
+    demo.incident_without(&case)?;
+
     say("interlock's RPM is installed with dnf, and a policy says that both use the RPM database:");
     println!("{POLICY}");
     install::install(&machine)?;
@@ -85,6 +91,9 @@ fn main() -> Result<ExitCode> {
 
     say("Twenty tasks over five resources, started in one transaction.");
     demo.twenty(&case)?;
+
+    say("THE INCIDENT with interlock, under this policy:");
+    demo.incident_with(&case)?;
 
     say("A DEPLOYMENT, while three scripts run.");
     demo.deployment(&case)?;
