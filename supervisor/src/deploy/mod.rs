@@ -17,6 +17,8 @@ mod settle;
 mod sight;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 pub use member::{Member, Phase};
 pub use model::{Begin, Deployment, Hook, Owner, PUT_OFF, Stage, State, Step, Usec};

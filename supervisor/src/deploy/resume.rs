@@ -9,6 +9,9 @@ const START_TIME: Usec = 100_000_000;
 /// A service that lives as long as this after its start has started well: `Type=simple` says nothing by itself.
 const LIVES: Usec = 500_000;
 
+/// One that heard no call for a checkpoint as long as it was waited for is unlikely to do so after its fallback.
+const LINGER: Usec = 10_000_000;
+
 impl Deployment {
     pub(super) fn resume(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
         let was_ready = self.was_ready();
@@ -118,7 +121,10 @@ impl Deployment {
                     steps.push(ask_for_checkpoint(unit, &seen));
                     is_done = false;
                 }
-                Phase::Checkpointing if is_late => {
+                Phase::Checkpointing
+                    if is_late
+                        || (member.fell_back && at.saturating_sub(member.since) > LINGER) =>
+                {
                     member.enter(Phase::Resumed, "it never ended at a checkpoint", at);
                 }
                 Phase::Checkpointing => is_done = false,

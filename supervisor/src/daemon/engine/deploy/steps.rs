@@ -329,6 +329,8 @@ impl Engine {
         }
         for id in over {
             self.forget_environment(&id);
+            self.deployments.hooks_ended = false;
+            self.deployments.wake();
         }
         self.forget_old_deployments();
     }
