@@ -10,6 +10,10 @@
 
 mod claim;
 mod event;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod hold_tests;
 mod ledger;
 #[cfg(test)]
 mod tests;

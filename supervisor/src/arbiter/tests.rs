@@ -4,67 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::examples::{arbiter, behind, claim, grant, look, uses};
 use super::*;
-
-fn uses(list: &[(&str, u32)]) -> Uses {
-    list.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect()
-}
-
-fn claim(list: &[(&str, u32)]) -> Claim {
-    Claim {
-        uses: uses(list),
-        ..Claim::default()
-    }
-}
-
-fn arbiter(capacities: &[(&str, u32)]) -> Arbiter {
-    Arbiter::new(uses(capacities))
-}
-
-impl Arbiter {
-    fn ask(&mut self, unit: &str, since: u64, claim: Claim) -> Vec<Action> {
-        self.ask_standing(unit, since, claim, Standing::Clear)
-    }
-
-    fn ask_standing(
-        &mut self,
-        unit: &str,
-        since: u64,
-        claim: Claim,
-        standing: Standing,
-    ) -> Vec<Action> {
-        self.handle(Event::Request {
-            unit: unit.into(),
-            claim,
-            since,
-            standing,
-            now: since,
-        })
-    }
-
-    fn looked(&mut self, unit: &str, standing: Standing) -> Vec<Action> {
-        self.handle(Event::Looked {
-            unit: unit.into(),
-            standing,
-        })
-    }
-
-    fn released(&mut self, unit: &str) -> Vec<Action> {
-        self.handle(Event::Released { unit: unit.into() })
-    }
-}
-
-fn grant(unit: &str) -> Action {
-    Action::Grant { unit: unit.into() }
-}
-
-fn look(unit: &str) -> Action {
-    Action::Look { unit: unit.into() }
-}
-
-fn behind(units: &[&str]) -> Standing {
-    Standing::Behind(units.iter().map(|u| (*u).to_owned()).collect())
-}
 
 #[test]
 fn one_at_a_time_in_the_order_of_asking() {
