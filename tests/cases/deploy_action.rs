@@ -85,6 +85,10 @@ fn checkpoint_that_does_not_come_falls_back(case: &Case<'_>) -> Result<()> {
     case.end_deployment(&id)?;
     rests(case, &[("a", 1)])?;
     runs_on(case, &[("b", 2), ("f", 1), ("i", 1)])?;
+    ensure!(
+        case.told_to_resume("b.service")?.is_none(),
+        "b didn't come to its checkpoint"
+    );
     Ok(())
 }
 
