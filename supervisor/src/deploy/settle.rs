@@ -336,6 +336,9 @@ impl Hand<'_> {
         // Left to itself, one that was told to end at a checkpoint may still do so. A stop is a stop.
         if matches!(fallback, DeployAction::Freeze | DeployAction::Ignore) {
             self.member.resume |= resumed;
+        } else {
+            // There is no checkpoint to go on from.
+            self.member.checkpointed = false;
         }
         if self.member.detail.is_empty() {
             self.member.detail = format!("{} didn't bring it to rest in time", was.name());
