@@ -267,7 +267,14 @@ fn expiry_on_the_bus_needs_no_file_descriptor(case: &Case<'_>) -> Result<()> {
         ))?;
         Ok((state == "s \"failed\"").then_some(()))
     })?;
-    runs_on(case, &[("f", 1), ("r", 3), ("c", 3)])
+    // busctl may be gone before anything is done to them, or after.
+    runs_on(case, &[("f", 1)])?;
+    for name in ["r", "c"] {
+        case.begun(&format!("{name}.service"))?;
+        let count = case.log()?.count(&format!("{name}.service"));
+        ensure!((2..=3).contains(&count), "{name} has begun {count} times");
+    }
+    Ok(())
 }
 
 fn unknown_options_on_the_bus_are_refused(case: &Case<'_>) -> Result<()> {
