@@ -51,7 +51,7 @@ install:
 rpm: build
 	rm -rf $(rpmdir)
 	mkdir -p $(rpmdir)
-	rpmbuild -bb --build-in-place --nodeps --without check \
+	rpmbuild -bb --build-in-place --nodeps --without build --without check \
 		--define '_topdir $(abspath $(rpmdir))/build' \
 		--define '_rpmdir $(abspath $(rpmdir))' \
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \

@@ -24,27 +24,35 @@ enum Slot {
     Broken(String),
 }
 
-static SLOTS: [Mutex<Slot>; 2] = [Mutex::new(Slot::Empty), Mutex::new(Slot::Empty)];
+/// The machines of a version: most cases share the first one. The second one is for cases that take long and
+/// mostly wait, which cost nothing beside the others.
+const LANES: usize = 2;
 
-fn slot(version: Version) -> MutexGuard<'static, Slot> {
+static SLOTS: [Mutex<Slot>; Version::ALL.len() * LANES] =
+    [const { Mutex::new(Slot::Empty) }; Version::ALL.len() * LANES];
+
+fn slot(version: Version, lane: usize) -> MutexGuard<'static, Slot> {
     let index = Version::ALL
         .iter()
         .position(|each| *each == version)
         .unwrap_or(0);
-    SLOTS[index].lock().unwrap_or_else(PoisonError::into_inner)
+    SLOTS[index * LANES + lane]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A case as libtest knows it.
 pub fn trial(version: Version, (name, body): Entry) -> Trial {
+    let lane = usize::from(crate::cases::is_aside(name));
     Trial::test(format!("{version}::{name}"), move || {
-        run(version, name, body)
+        run(version, lane, name, body)
     })
 }
 
 /// Ends the machines.
 pub fn shut_down() {
-    for version in Version::ALL {
-        *slot(version) = Slot::Empty;
+    for slot in &SLOTS {
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Slot::Empty;
     }
 }
 
@@ -59,8 +67,13 @@ fn machine(version: Version) -> Result<Machine> {
     Ok(machine)
 }
 
-fn run(version: Version, name: &str, body: fn(&Case<'_>) -> Result<()>) -> Result<(), Failed> {
-    let mut slot = slot(version);
+fn run(
+    version: Version,
+    lane: usize,
+    name: &str,
+    body: fn(&Case<'_>) -> Result<()>,
+) -> Result<(), Failed> {
+    let mut slot = slot(version, lane);
     if let Slot::Empty = *slot {
         *slot = match machine(version) {
             Ok(machine) => Slot::Ready(machine),

@@ -81,3 +81,18 @@ pub fn all() -> Vec<Entry> {
     ]
     .concat()
 }
+
+/// Whether a case is run on its version's second machine, beside those on the first.
+pub fn is_aside(name: &str) -> bool {
+    let slow = [package::CASES, deploy_kill::CASES];
+    let slow = slow.concat();
+    ASIDE.contains(&name) || slow.iter().any(|(each, _)| *each == name)
+}
+
+/// Single cases that wait for a long time-out of systemd's, the bus's or the gate's.
+const ASIDE: [&str; 4] = [
+    "daemon_that_cannot_start_lets_no_task_run_and_says_so",
+    "interlockctl_says_by_its_exit_status_what_is_wrong",
+    "checkpoint_that_does_not_come_falls_back",
+    "monotonic_timers_of_a_skipped_task_go_on",
+];
