@@ -29,16 +29,16 @@ pub struct Cli {
 pub enum Command {
     /// List every task and what it does just now
     #[command(long_about = manual::STATUS, after_long_help = manual::fields(manual::STATUS_FIELDS))]
-    Status(ListArgs),
+    Status(Form),
     /// Say why a task waits, runs or is blocked
     #[command(long_about = manual::WHY, after_long_help = manual::fields(manual::WHY_FIELDS))]
     Why(WhyArgs),
     /// List who waits, in which order, for what
     #[command(long_about = manual::QUEUE, after_long_help = manual::fields(manual::QUEUE_FIELDS))]
-    Queue(ListArgs),
+    Queue(Form),
     /// List processes that wait for one another for ever
     #[command(long_about = manual::DEADLOCKS, after_long_help = manual::fields(manual::DEADLOCKS_FIELDS))]
-    Deadlocks(ListArgs),
+    Deadlocks(Form),
     /// Check the policy and print every mistake
     #[command(long_about = manual::VERIFY, after_long_help = manual::fields(manual::VERIFY_FIELDS))]
     Verify(VerifyArgs),
@@ -56,7 +56,7 @@ pub enum Command {
     Holding(HoldingArgs),
     /// List who holds the locks of resources
     #[command(long_about = manual::LOCKS, after_long_help = manual::fields(manual::LOCKS_FIELDS))]
-    Locks(ListArgs),
+    Locks(Form),
     /// Deploy while the tasks of a group are at rest
     #[command(subcommand, long_about = deploy::manual::DEPLOY, disable_help_subcommand = true)]
     Deploy(DeployCommand),
@@ -68,9 +68,9 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
-/// Of commands that print a table.
+/// How a list is printed.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub struct Form {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

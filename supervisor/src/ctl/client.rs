@@ -11,7 +11,8 @@ use zbus::{Connection, OwnedObjectPath};
 use super::error::{self, Answer, CtlError};
 use super::locks::{LockRow, Locks, RemarkRow};
 use super::model::{QueueEntry, Status, TaskDetails, TaskRow};
-use super::proxy::{ERRORS, ManagerProxy, TASK_INTERFACE};
+use super::proxy::ERRORS;
+use super::proxy::manager::{ManagerProxy, TASK_INTERFACE};
 use super::submit::SubmittedRow;
 use super::text;
 

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::cli::ListArgs;
+use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
 use super::model::some;
 use super::output::{self, Screen, Style, paint};
-use super::proxy::ListedDeadlock;
+use super::proxy::manager::ListedDeadlock;
 use super::text;
 
 /// `deadlocks --json`.
@@ -52,17 +52,13 @@ impl From<ListedDeadlock> for DeadlockRow {
 }
 
 /// Asks and prints.
-pub async fn run(client: &Client, args: &ListArgs) -> Result<Outcome, CtlError> {
+pub async fn run(client: &Client, args: &Form) -> Result<Outcome, CtlError> {
     let listed = client.manager().list_deadlocks();
     let listed = client.ask("can't list the deadlocks", listed).await?;
     let deadlocks: Vec<DeadlockRow> = listed.into_iter().map(DeadlockRow::from).collect();
-    if args.json {
-        output::print_json(&Deadlocks { deadlocks })?;
-    } else {
-        let screen = Screen::of_stdout(args.full);
-        output::print(&render(&deadlocks, &Clock::of_host(), &screen))?;
-    }
-    Ok(Outcome::Done)
+    output::show(&Deadlocks { deadlocks }, args, |all, clock, screen| {
+        render(&all.deadlocks, clock, screen)
+    })
 }
 
 /// What is printed without `--json`.
@@ -106,18 +102,9 @@ fn render(deadlocks: &[DeadlockRow], clock: &Clock, screen: &Screen) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use jiff::tz::TimeZone;
-
     use super::*;
+    use crate::ctl::fixture::{NOW, SCREEN, clock};
     use crate::ctl::manual;
-
-    /// 2026-03-01 02:03:16 UTC.
-    const NOW: u64 = 1_772_330_596_000_000;
-    const SCREEN: Screen = Screen {
-        width: Some(80),
-        colour: false,
-        terminal: false,
-    };
 
     fn row() -> DeadlockRow {
         DeadlockRow::from((
@@ -135,7 +122,7 @@ mod tests {
     #[test]
     fn the_whole_chain_is_shown() {
         assert_eq!(
-            render(&[row()], &Clock::at(NOW, TimeZone::UTC), &SCREEN),
+            render(&[row()], &clock(), &SCREEN),
             "\
 7  upcp.service  nested-client, over rpm-db  found 02:00:12 (3min 4s)  stuck
   dnf (pid 1) waits for its child dnf (pid 2)
@@ -143,7 +130,7 @@ mod tests {
 "
         );
         assert_eq!(
-            render(&[], &Clock::at(NOW, TimeZone::UTC), &SCREEN),
+            render(&[], &clock(), &SCREEN),
             "No deadlock has been found.\n"
         );
     }

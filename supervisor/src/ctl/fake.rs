@@ -13,7 +13,7 @@ use zbus::{Connection, Guid, ObjectPath, OwnedObjectPath, OwnedVariant, fdo, int
 use super::client::Client;
 use super::deploy::fake::{Deployments, Refusal};
 use super::deploy::proxy::ListedDeployment;
-use super::proxy::{ListedTask, QueuedTask};
+use super::proxy::manager::{ListedTask, QueuedTask};
 
 /// What the fakes answer, and what they were asked.
 #[derive(Debug, Clone, Default)]

@@ -6,10 +6,11 @@ use futures_util::StreamExt as _;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::error::{self, Answer, CtlError};
-use super::proxy::{JobRemovedStream, SystemdProxy, UnitProxy};
+use super::model::take;
+use super::proxy::systemd::{JobRemovedStream, SystemdProxy, UnitProxy};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
@@ -176,16 +177,6 @@ async fn get_all(
         .await?
         .get_all(InterfaceName::from_static_str_unchecked(interface))
         .await
-}
-
-fn take<T>(all: &mut HashMap<String, OwnedVariant>, name: &str) -> T
-where
-    T: Default + TryFrom<Variant<'static>>,
-{
-    let value = all.remove(name).map(Variant::from);
-    value
-        .and_then(|value| T::try_from(value).ok())
-        .unwrap_or_default()
 }
 
 fn failure(unit: &str, source: zbus::Error) -> CtlError {

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::cli::ListArgs;
+use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
 use super::model::some;
 use super::output::{self, Screen};
-use super::proxy::{HeldLock, LockRemark};
+use super::proxy::manager::{HeldLock, LockRemark};
 use super::table::{self, Cell, Column};
 
 /// `locks --json`.
@@ -90,28 +90,15 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Asks and prints.
-pub async fn run(client: &Client, args: &ListArgs) -> Result<Outcome, CtlError> {
+pub async fn run(client: &Client, args: &Form) -> Result<Outcome, CtlError> {
     let locks = client.locks().await?;
-    match args.json {
-        true => output::print_json(&locks)?,
-        false => output::print(&render(
-            &locks,
-            &Clock::of_host(),
-            &Screen::of_stdout(args.full),
-        ))?,
-    }
-    Ok(Outcome::Done)
+    output::show(&locks, args, render)
 }
 
 /// What is printed without `--json`.
-pub fn render(locks: &Locks, clock: &Clock, screen: &Screen) -> String {
-    let mut text = match locks.locks.is_empty() {
-        true => "No lock of any resource is held.\n".to_owned(),
-        false => {
-            let rows: Vec<Vec<Cell>> = locks.locks.iter().map(|it| row(it, clock)).collect();
-            table::render(&COLUMNS, &rows, screen.width, screen.colour)
-        }
-    };
+fn render(locks: &Locks, clock: &Clock, screen: &Screen) -> String {
+    let none = "No lock of any resource is held.";
+    let mut text = table::list(&COLUMNS, &locks.locks, none, screen, |it| row(it, clock));
     for remark in &locks.remarks {
         text.push_str(&format!("{}: {}\n", remark.resource, remark.text));
     }
@@ -140,7 +127,7 @@ fn row(it: &LockRow, clock: &Clock) -> Vec<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::tz::TimeZone;
+    use crate::ctl::fixture::clock;
 
     #[test]
     fn holders_are_named_and_what_is_none_is_said() {
@@ -164,13 +151,12 @@ mod tests {
             locks: vec![row],
             remarks: vec![remark],
         };
-        let clock = Clock::at(1_772_330_596_000_000, TimeZone::UTC);
         let screen = Screen {
             width: None,
             colour: false,
             terminal: false,
         };
-        let text = render(&locks, &clock, &screen);
+        let text = render(&locks, &clock(), &screen);
         for part in [
             "dnf (pid 712)",
             "root on pts/0",

@@ -34,6 +34,8 @@ pub mod why;
 mod contract_tests;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fixture;
 
 use clap::Parser as _;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use zbus::{OwnedObjectPath, OwnedVariant, Variant};
 
 use super::output::Style;
-use super::proxy::{ListedTask, QueuedTask};
+use super::proxy::manager::{ListedTask, QueuedTask};
 
 /// `status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -5,7 +5,9 @@ use std::io::{self, IsTerminal, Write};
 
 use terminal_size::{Width, terminal_size_of};
 
-use super::error::CtlError;
+use super::cli::Form;
+use super::clock::Clock;
+use super::error::{CtlError, Outcome};
 
 /// What lines must fit when nothing says how wide the screen is.
 pub const USUAL_WIDTH: usize = 80;
@@ -101,6 +103,23 @@ pub fn print(text: &str) -> Result<(), CtlError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Prints an answer as the options say: as JSON, or as text for people.
+pub fn show<T: serde::Serialize>(
+    answer: &T,
+    args: &Form,
+    render: impl FnOnce(&T, &Clock, &Screen) -> String,
+) -> Result<Outcome, CtlError> {
+    match args.json {
+        true => print_json(answer)?,
+        false => print(&render(
+            answer,
+            &Clock::of_host(),
+            &Screen::of_stdout(args.full),
+        ))?,
+    }
+    Ok(Outcome::Done)
 }
 
 /// A value as JSON, for `--json`.

@@ -1,6 +1,6 @@
 //! `interlockctl queue`: who waits, in which order, for what.
 
-use super::cli::ListArgs;
+use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
@@ -16,52 +16,33 @@ const COLUMNS: [Column; 4] = [
 ];
 
 /// Asks and prints.
-pub async fn run(client: &Client, args: &ListArgs) -> Result<Outcome, CtlError> {
+pub async fn run(client: &Client, args: &Form) -> Result<Outcome, CtlError> {
     let queue = client.queue().await?;
-    if args.json {
-        output::print_json(&Queue { queue })?;
-    } else {
-        output::print(&render(
-            &queue,
-            &Clock::of_host(),
-            &Screen::of_stdout(args.full),
-        ))?;
-    }
-    Ok(Outcome::Done)
+    output::show(&Queue { queue }, args, render)
 }
 
 /// What is printed without `--json`.
-pub fn render(queue: &[QueueEntry], clock: &Clock, screen: &Screen) -> String {
-    if queue.is_empty() {
-        return "Nothing waits.\n".to_owned();
-    }
-    let rows: Vec<Vec<Cell>> = queue
-        .iter()
-        .map(|entry| {
-            vec![
-                Cell::new(&entry.position.to_string()),
-                Cell::new(&model::label(&entry.task, &entry.unit)),
-                Cell::new(&clock.since(entry.since_usec.unwrap_or(0))),
-                Cell::new(&entry.reason),
-            ]
-        })
-        .collect();
-    table::render(&COLUMNS, &rows, screen.width, screen.colour)
+fn render(all: &Queue, clock: &Clock, screen: &Screen) -> String {
+    let row = |entry: &QueueEntry| {
+        vec![
+            Cell::new(&entry.position.to_string()),
+            Cell::new(&model::label(&entry.task, &entry.unit)),
+            Cell::new(&clock.since(entry.since_usec.unwrap_or(0))),
+            Cell::new(&entry.reason),
+        ]
+    };
+    table::list(&COLUMNS, &all.queue, "Nothing waits.", screen, row)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::fixture::{NOW, SCREEN, clock};
     use crate::ctl::text;
-    use jiff::tz::TimeZone;
 
-    /// 2026-03-01 02:03:16 UTC.
-    const NOW: u64 = 1_772_330_596_000_000;
-    const SCREEN: Screen = Screen {
-        width: Some(80),
-        colour: false,
-        terminal: false,
-    };
+    fn shown(queue: Vec<QueueEntry>) -> String {
+        render(&Queue { queue }, &clock(), &SCREEN)
+    }
 
     fn entry(
         position: u32,
@@ -82,7 +63,7 @@ mod tests {
 
     #[test]
     fn waiters_stand_in_their_order_with_what_they_wait_for() {
-        let queue = [
+        let queue = vec![
             entry(1, "upcp", "upcp.service", &["rpm-db"], "held by dnf"),
             entry(
                 2,
@@ -93,7 +74,7 @@ mod tests {
             ),
         ];
         assert_eq!(
-            render(&queue, &Clock::at(NOW, TimeZone::UTC), &SCREEN),
+            shown(queue),
             "\
 #  TASK        SINCE               REASON
 1  upcp        02:00:12 (3min 4s)  held by dnf
@@ -105,23 +86,20 @@ mod tests {
     #[test]
     fn every_line_fits_eighty_columns() {
         let long = "x".repeat(250);
-        let queue = [entry(
+        let queue = vec![entry(
             10_000,
             &long,
             &format!("{long}.service"),
             &[&long, &long],
             &long,
         )];
-        let text = render(&queue, &Clock::at(NOW, TimeZone::UTC), &SCREEN);
+        let text = shown(queue);
         assert!(text.lines().all(|line| text::width(line) <= 80), "{text}");
     }
 
     #[test]
     fn an_empty_queue_is_said() {
-        assert_eq!(
-            render(&[], &Clock::at(NOW, TimeZone::UTC), &SCREEN),
-            "Nothing waits.\n"
-        );
+        assert_eq!(shown(Vec::new()), "Nothing waits.\n");
     }
 
     #[test]

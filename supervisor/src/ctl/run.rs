@@ -15,7 +15,7 @@ use super::client::Client;
 use super::deploy::signals::{Signals, status};
 use super::error::{CtlError, Outcome};
 use super::output;
-use super::proxy::SystemdProxy;
+use super::proxy::systemd::SystemdProxy;
 
 /// Between two looks at who is waited for.
 const LOOK: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use super::error::{CtlError, Outcome};
 use super::jobs::{self, Job, JobResult};
 use super::model::{self, QueueEntry, TaskRow};
 use super::output::{self, Screen};
-use super::proxy::TaskSkippedStream;
+use super::proxy::manager::TaskSkippedStream;
 use super::{clock, text};
 use crate::instance;
 

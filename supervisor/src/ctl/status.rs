@@ -1,10 +1,10 @@
 //! `interlockctl status`: every task and what it does just now.
 
-use super::cli::ListArgs;
+use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
-use super::model::{self, Status};
+use super::model::{self, Status, TaskRow};
 use super::output::{self, Screen, Style, paint};
 use super::table::{self, Cell, Column};
 use super::text;
@@ -16,23 +16,17 @@ const COLUMNS: [Column; 4] = [
     Column::text("DETAIL", 12),
 ];
 
+const NONE: &str =
+    "No task is under policy. Policies go to /etc/interlock/policy.d,\nsee interlock-policy(5).";
+
 /// Asks and prints.
-pub async fn run(client: &Client, args: &ListArgs) -> Result<Outcome, CtlError> {
+pub async fn run(client: &Client, args: &Form) -> Result<Outcome, CtlError> {
     let status = client.status().await?;
-    if args.json {
-        output::print_json(&status)?;
-    } else {
-        output::print(&render(
-            &status,
-            &Clock::of_host(),
-            &Screen::of_stdout(args.full),
-        ))?;
-    }
-    Ok(Outcome::Done)
+    output::show(&status, args, render)
 }
 
 /// What is printed without `--json`.
-pub fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
+fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
     let mut out = String::new();
     if status.policy_state != "good" {
         let errors = text::count(status.policy_errors.len(), "error");
@@ -46,24 +40,18 @@ pub fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
         out.push_str(&paint(&line, Style::Bad, screen.colour));
         out.push_str("\n\n");
     }
-    if status.tasks.is_empty() {
-        out.push_str("No task is under policy. Policies go to /etc/interlock/policy.d,\nsee interlock-policy(5).\n");
-        return out;
+    let row = |task: &TaskRow| {
+        vec![
+            Cell::new(&model::label(&task.name, &task.unit)),
+            Cell::styled(&task.state, model::style(&task.state)),
+            Cell::new(&clock.since(task.since_usec.unwrap_or(0))),
+            Cell::new(&task.detail),
+        ]
+    };
+    out.push_str(&table::list(&COLUMNS, &status.tasks, NONE, screen, row));
+    if !status.tasks.is_empty() {
+        out.push_str(&format!("\n{}\n", summary(status)));
     }
-    let rows: Vec<Vec<Cell>> = status
-        .tasks
-        .iter()
-        .map(|task| {
-            vec![
-                Cell::new(&model::label(&task.name, &task.unit)),
-                Cell::styled(&task.state, model::style(&task.state)),
-                Cell::new(&clock.since(task.since_usec.unwrap_or(0))),
-                Cell::new(&task.detail),
-            ]
-        })
-        .collect();
-    out.push_str(&table::render(&COLUMNS, &rows, screen.width, screen.colour));
-    out.push_str(&format!("\n{}\n", summary(status)));
     out
 }
 
@@ -90,16 +78,7 @@ fn summary(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::model::TaskRow;
-    use jiff::tz::TimeZone;
-
-    /// 2026-03-01 02:03:16 UTC.
-    const NOW: u64 = 1_772_330_596_000_000;
-    const SCREEN: Screen = Screen {
-        width: Some(80),
-        colour: false,
-        terminal: false,
-    };
+    use crate::ctl::fixture::{NOW, SCREEN, clock};
 
     fn task(name: &str, state: &str, detail: &str, since_usec: Option<u64>) -> TaskRow {
         TaskRow {
@@ -119,10 +98,6 @@ mod tests {
             policy_errors: Vec::new(),
             tasks,
         }
-    }
-
-    fn clock() -> Clock {
-        Clock::at(NOW, TimeZone::UTC)
     }
 
     #[test]

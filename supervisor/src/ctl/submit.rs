@@ -6,7 +6,7 @@ use super::cli::SubmitArgs;
 use super::client::Client;
 use super::error::{CtlError, Outcome};
 use super::output;
-use super::proxy::SubmittedStart;
+use super::proxy::manager::SubmittedStart;
 
 /// A start that is queued for later.
 #[derive(Debug, Clone, PartialEq, Serialize)]

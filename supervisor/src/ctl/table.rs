@@ -1,6 +1,6 @@
 //! A table that fits its screen: wide columns give way first, and cut cells say so.
 
-use super::output::{Style, paint};
+use super::output::{Screen, Style, paint};
 use super::text;
 
 /// Between two columns.
@@ -70,13 +70,23 @@ impl Cell {
     }
 }
 
-/// The table's text, each line ended; `cells` is the width of the screen, `None` to cut nothing.
-pub fn render(
+/// A list as a table on this screen, a row for each item; the sentence `none` if there is no item.
+pub fn list<T>(
     columns: &[Column],
-    rows: &[Vec<Cell>],
-    cells: Option<usize>,
-    colour: bool,
+    items: &[T],
+    none: &str,
+    screen: &Screen,
+    row: impl Fn(&T) -> Vec<Cell>,
 ) -> String {
+    if items.is_empty() {
+        return format!("{none}\n");
+    }
+    let rows: Vec<Vec<Cell>> = items.iter().map(row).collect();
+    render(columns, &rows, screen.width, screen.colour)
+}
+
+/// The table's text, each line ended; `cells` is the width of the screen, `None` to cut nothing.
+fn render(columns: &[Column], rows: &[Vec<Cell>], cells: Option<usize>, colour: bool) -> String {
     let widths = widths(columns, rows, cells);
     let heading = columns
         .iter()

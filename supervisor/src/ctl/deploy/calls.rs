@@ -6,11 +6,10 @@ use zbus::wire::{OwnedFd, Variant};
 use zbus::{OwnedObjectPath, fdo};
 
 use super::model::{Deployment, DeploymentRow, is_over};
-use super::proxy::{
-    DeploymentProxy, HostProxy, INTERFACE, Options, PresentManagerProxy, PresentProxy,
-};
+use super::proxy::{DeploymentProxy, HostProxy, INTERFACE, PresentManagerProxy, PresentProxy};
 use crate::ctl::client::{self, Client};
 use crate::ctl::error::{self, Answer, CtlError};
+use crate::ctl::proxy::Options;
 use crate::ctl::text;
 
 const DEPLOY: &str = "A deployment needs root, or polkit's word for the action org.interlock.Interlock1.deploy.\n\

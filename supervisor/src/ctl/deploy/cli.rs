@@ -110,12 +110,9 @@ pub struct ListArgs {
     /// Those that have ended too
     #[arg(short, long)]
     pub all: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Cut nothing, however wide the table gets
-    #[arg(short = 'l', long, conflicts_with = "json")]
-    pub full: bool,
+    /// How it is printed
+    #[command(flatten)]
+    pub form: crate::ctl::cli::Form,
 }
 
 /// Of `show`.
@@ -123,12 +120,9 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// The deployment, if there are several
     pub id: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Cut nothing, however wide the table gets
-    #[arg(short = 'l', long, conflicts_with = "json")]
-    pub full: bool,
+    /// How it is printed
+    #[command(flatten)]
+    pub form: crate::ctl::cli::Form,
 }
 
 /// Of `hold`.

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use zbus::proxy;
 use zbus::wire::{OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
 
+use crate::ctl::proxy::Options;
+
 /// A row of `ListDeployments`: id, group, state, reason, owner, since, expires (0 = none), object path.
 pub type ListedDeployment = (
     String,
@@ -19,9 +21,6 @@ pub type ListedDeployment = (
 
 /// An element of `Tasks`: task, unit, action, state, detail, since, usual duration.
 pub type ListedMember = (String, String, String, String, String, u64, u64);
-
-/// Options of `BeginDeployment` and `TakeOver`.
-pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
 /// The interface, read whole by `GetAll`.
 pub const INTERFACE: &str = "org.interlock.Interlock1.Deployment";

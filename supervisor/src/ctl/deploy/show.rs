@@ -2,7 +2,7 @@
 
 use super::calls;
 use super::cli::{ListArgs, ShowArgs};
-use super::model::{self, Deployment, DeploymentRow, Deployments};
+use super::model::{self, Deployment, DeploymentRow, Deployments, Member};
 use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
@@ -35,53 +35,32 @@ pub async fn list(client: &Client, args: &ListArgs) -> Result<Outcome, CtlError>
     if !args.all {
         deployments.retain(|row| !model::is_over(&row.state));
     }
-    if args.json {
-        output::print_json(&Deployments { deployments })?;
-    } else {
-        output::print(&render_list(
-            &deployments,
-            &Clock::of_host(),
-            &Screen::of_stdout(args.full),
-        ))?;
-    }
-    Ok(Outcome::Done)
+    let deployments = Deployments { deployments };
+    output::show(&deployments, &args.form, |all, clock, screen| {
+        render_list(&all.deployments, clock, screen)
+    })
 }
 
 /// Asks and prints.
 pub async fn show(client: &Client, args: &ShowArgs) -> Result<Outcome, CtlError> {
     let object = calls::meant(client, args.id.as_deref(), None).await?;
     let deployment = calls::facts(client, &object).await?;
-    if args.json {
-        output::print_json(&deployment)?;
-    } else {
-        output::print(&render(
-            &deployment,
-            &Clock::of_host(),
-            &Screen::of_stdout(args.full),
-        ))?;
-    }
-    Ok(Outcome::Done)
+    output::show(&deployment, &args.form, render)
 }
 
 fn render_list(rows: &[DeploymentRow], clock: &Clock, screen: &Screen) -> String {
-    if rows.is_empty() {
-        return "No deployment is alive.\n".to_owned();
-    }
-    let rows: Vec<Vec<Cell>> = rows
-        .iter()
-        .map(|row| {
-            vec![
-                Cell::new(&row.id),
-                Cell::new(&row.group),
-                Cell::styled(&row.state, model::style(&row.state)),
-                Cell::new(&clock.time(row.since_usec.unwrap_or(0))),
-                Cell::new(&clock.time(expires(row))),
-                Cell::new(&row.owner),
-                Cell::new(&row.reason),
-            ]
-        })
-        .collect();
-    table::render(&COLUMNS, &rows, screen.width, screen.colour)
+    let cells = |row: &DeploymentRow| {
+        vec![
+            Cell::new(&row.id),
+            Cell::new(&row.group),
+            Cell::styled(&row.state, model::style(&row.state)),
+            Cell::new(&clock.time(row.since_usec.unwrap_or(0))),
+            Cell::new(&clock.time(expires(row))),
+            Cell::new(&row.owner),
+            Cell::new(&row.reason),
+        ]
+    };
+    table::list(&COLUMNS, rows, "No deployment is alive.", screen, cells)
 }
 
 /// One that is over expires no more.
@@ -118,45 +97,25 @@ fn render(now: &Deployment, clock: &Clock, screen: &Screen) -> String {
             out.push_str(&format!("{name:>12}: {value}\n"));
         }
     }
-    if now.tasks.is_empty() {
-        out.push_str("\nNone of its tasks ran.\n");
-        return out;
-    }
-    let rows: Vec<Vec<Cell>> = now
-        .tasks
-        .iter()
-        .map(|member| {
-            vec![
-                Cell::new(&label(&member.task, &member.unit)),
-                Cell::new(&member.action),
-                Cell::styled(&member.state, model::style(&member.state)),
-                Cell::new(&time(member.since_usec)),
-                Cell::new(&member.detail),
-            ]
-        })
-        .collect();
+    let row = |member: &Member| {
+        vec![
+            Cell::new(&label(&member.task, &member.unit)),
+            Cell::new(&member.action),
+            Cell::styled(&member.state, model::style(&member.state)),
+            Cell::new(&time(member.since_usec)),
+            Cell::new(&member.detail),
+        ]
+    };
     out.push('\n');
-    out.push_str(&table::render(&MEMBERS, &rows, screen.width, screen.colour));
+    let none = "None of its tasks ran.";
+    out.push_str(&table::list(&MEMBERS, &now.tasks, none, screen, row));
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::deploy::model::Member;
-    use jiff::tz::TimeZone;
-
-    /// 2026-03-01 02:03:16 UTC.
-    const NOW: u64 = 1_772_330_596_000_000;
-    const SCREEN: Screen = Screen {
-        width: Some(80),
-        colour: false,
-        terminal: false,
-    };
-
-    fn clock() -> Clock {
-        Clock::at(NOW, TimeZone::UTC)
-    }
+    use crate::ctl::fixture::{NOW, SCREEN, clock};
 
     fn row(id: &str, owner: &str, expires_usec: Option<u64>) -> DeploymentRow {
         DeploymentRow {

@@ -1,9 +1,10 @@
-//! The daemon's D-Bus interface, as its clients see it.
+//! `org.interlock.Interlock1.Manager`, as clients see it.
 
 use zbus::proxy;
 use zbus::wire::{OwnedFd, OwnedObjectPath};
 
-use super::deploy::proxy::{ListedDeployment, Options};
+use super::Options;
+use crate::ctl::deploy::proxy::ListedDeployment;
 
 /// A row of `ListTasks`: name, unit, state, detail, since (CLOCK_REALTIME usec, 0 = none), object path.
 pub type ListedTask = (String, String, String, String, u64, OwnedObjectPath);
@@ -35,9 +36,6 @@ pub type ListedDeadlock = (u64, u64, String, String, String, String, String);
 
 /// The interface of the tasks' objects, read whole by `GetAll`.
 pub const TASK_INTERFACE: &str = "org.interlock.Interlock1.Task";
-
-/// Names of interlockd's own errors begin with it.
-pub const ERRORS: &str = "org.interlock.Interlock1.Error.";
 
 /// The supervisor's root object.
 #[proxy(
@@ -123,47 +121,4 @@ pub trait Manager {
     /// One line for each error in the policy.
     #[zbus(property)]
     fn policy_errors(&self) -> zbus::Result<Vec<String>>;
-}
-
-/// What `start` needs of PID 1, see org.freedesktop.systemd1(5).
-#[proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-pub trait Systemd {
-    /// Without it PID 1 may send no signals.
-    fn subscribe(&self) -> zbus::Result<()>;
-
-    /// The object of a unit, loaded if need be.
-    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
-
-    /// Queues a start; replies with the job as soon as it is queued. polkit may ask somebody before.
-    #[zbus(allow_interactive_auth)]
-    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-
-    /// Queues a stop.
-    #[zbus(allow_interactive_auth)]
-    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-
-    /// A job has ended.
-    #[zbus(signal)]
-    fn job_removed(
-        &self,
-        id: u32,
-        job: OwnedObjectPath,
-        unit: String,
-        result: String,
-    ) -> zbus::Result<()>;
-}
-
-/// What `start` needs of a unit's object.
-#[proxy(
-    interface = "org.freedesktop.systemd1.Unit",
-    default_service = "org.freedesktop.systemd1"
-)]
-pub trait Unit {
-    /// Keeps the unit, and how its last run ended, in PID 1's memory for as long as the caller is on the bus.
-    #[zbus(name = "Ref")]
-    fn pin(&self) -> zbus::Result<()>;
 }
