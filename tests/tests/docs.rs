@@ -70,6 +70,8 @@ fn every_key_of_the_policy_has_its_man_page_entry_and_the_other_way_round() {
         ("retry", policy::RETRY_KEYS),
         ("[tasks.NAME.actions.NAME]", policy::ACTION_KEYS),
         ("[groups.NAME]", policy::GROUP_KEYS),
+        ("[failures.NAME]", policy::FAILURE_KEYS),
+        ("[history]", policy::HISTORY_KEYS),
     ];
     for (section, keys) in tables {
         assert_same(section, &tags(PAGE, section), keys);

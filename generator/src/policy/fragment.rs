@@ -3,8 +3,11 @@
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Problems;
+use super::failures::{self, FailureFragment};
+use super::lock_files;
 use super::reader::{Key, Reader, Value};
-use super::settings::{LockFile, LockKind, OnDeadlock};
+use super::records::{self, RecordsFragment};
+use super::settings::{LockFile, OnDeadlock};
 use super::source::{At, Source};
 use super::task_fragment::TaskFragment;
 use super::unit_name;
@@ -17,6 +20,8 @@ pub(super) struct Fragment {
     pub(super) windows: Vec<Named<WindowFragment>>,
     pub(super) tasks: Vec<Named<TaskFragment>>,
     pub(super) groups: Vec<Named<GroupFragment>>,
+    pub(super) failures: Vec<Named<FailureFragment>>,
+    pub(super) records: RecordsFragment,
 }
 
 /// A definition with its name.
@@ -63,7 +68,16 @@ pub(super) struct GroupFragment {
 }
 
 /// Keys of the policy's outermost table.
-pub const TOP_KEYS: &[&str] = &["resources", "windows", "tasks", "groups"];
+pub const TOP_KEYS: &[&str] = &[
+    "resources",
+    "windows",
+    "tasks",
+    "groups",
+    "failures",
+    "history",
+    "notify-command",
+    "metrics-textfile",
+];
 /// Keys of `[resources.NAME]`.
 pub const RESOURCE_KEYS: &[&str] = &[
     "description",
@@ -73,8 +87,6 @@ pub const RESOURCE_KEYS: &[&str] = &[
     "nested-grace",
     "on-deadlock",
 ];
-/// Keys of an element of `lock-files`.
-pub const LOCK_FILE_KEYS: &[&str] = &["path", "kind", "comm"];
 /// Keys of `[windows.NAME]`.
 pub const WINDOW_KEYS: &[&str] = &[
     "description",
@@ -94,19 +106,6 @@ pub const GROUP_KEYS: &[&str] = &[
     "after-resume",
     "hook-timeout",
 ];
-
-const LOCK_KINDS: [(&str, LockKind); 5] = [
-    ("posix", LockKind::Posix),
-    ("ofd", LockKind::Ofd),
-    ("flock", LockKind::Flock),
-    ("pidfile", LockKind::Pidfile),
-    ("toml", LockKind::Toml),
-];
-
-const LOCK_FILES_EXAMPLE: &str = "lock-files = [{ path = \"/path/to/lock\", kind = \"flock\" }]";
-
-/// Longest comm that the kernel keeps (`TASK_COMM_LEN` less its NUL).
-const COMM_MAX: usize = 15;
 
 /// Reads one source. What can be read is returned, whatever else is wrong with it.
 pub(super) fn parse(index: usize, source: &Source, problems: &mut Problems) -> Fragment {
@@ -131,6 +130,16 @@ fn top(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Fragment {
                 fragment.tasks = named(reader, key, value, "task", super::task_fragment::task)
             }
             "groups" => fragment.groups = named(reader, key, value, "group", group),
+            "failures" => {
+                fragment.failures = named(reader, key, value, "failure", failures::failure);
+            }
+            name @ "history" => records::history(reader, name, value, &mut fragment.records),
+            name @ "notify-command" => {
+                fragment.records.notify_command = reader.command(name, value);
+            }
+            name @ "metrics-textfile" => {
+                fragment.records.metrics_textfile = reader.path(name, value);
+            }
             _ => reader.unknown_key(key, TOP_KEYS, "a policy"),
         }
     }
@@ -194,7 +203,7 @@ fn resource(reader: &mut Reader<'_>, _: &At<String>, table: &DeTable<'_>) -> Res
         match name {
             "description" => resource.description = reader.string(name, value),
             "capacity" => resource.capacity = reader.integer(name, value, 1, u32::MAX.into()),
-            "lock-files" => resource.lock_files = lock_files(reader, name, value),
+            "lock-files" => resource.lock_files = lock_files::read(reader, name, value),
             "clients" => resource.clients = clients(reader, name, value),
             "nested-grace" => resource.nested_grace = reader.duration(name, value),
             "on-deadlock" => {
@@ -226,82 +235,6 @@ fn clients(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<At<Stri
         }
     }
     names
-}
-
-fn lock_files(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<LockFile> {
-    let Some(items) = reader.array(key, value, LOCK_FILES_EXAMPLE) else {
-        return Vec::new();
-    };
-    items
-        .iter()
-        .filter_map(|item| lock_file(reader, key, item))
-        .collect()
-}
-
-fn lock_file(reader: &mut Reader<'_>, key: &str, item: &Value<'_>) -> Option<LockFile> {
-    if let DeValue::String(path) = item.get_ref() {
-        let at = reader.span(item);
-        reader
-            .problems
-            .error(at, "a lock file needs its kind")
-            .help(format!("write {{ path = \"{path}\", kind = \"flock\" }}"));
-        return None;
-    }
-    let table = reader.table(key, item, LOCK_FILES_EXAMPLE)?;
-    let (mut path, mut kind, mut comm) = (None, None, None);
-    let before = reader.problems.len();
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
-        match name {
-            "path" => path = reader.path(name, value),
-            "kind" => kind = reader.one_of(name, value, &LOCK_KINDS),
-            "comm" => comm = reader.string(name, value),
-            _ => reader.unknown_key(key, LOCK_FILE_KEYS, "a lock file"),
-        }
-    }
-    let at = reader.span(item);
-    for (name, help) in [
-        ("path", "path = \"/path/to/lock\""),
-        ("kind", "kind = \"flock\""),
-    ] {
-        if !has(table, name) {
-            reader
-                .problems
-                .error(at, format!("a lock file needs \"{name}\""))
-                .help(format!("add {help}"));
-        }
-    }
-    if let (Some(comm), Some(kind)) = (&comm, &kind)
-        && kind.value != LockKind::Pidfile
-    {
-        reader
-            .problems
-            .error(
-                comm.at,
-                "\"comm\" is only for pid files: other locks name their holder themselves",
-            )
-            .note(kind.at, "the kind is set here")
-            .help("remove it, or write kind = \"pidfile\"");
-    }
-    if let Some(comm) = comm.as_ref().filter(|comm| comm.value.len() > COMM_MAX) {
-        let cut: String = comm.value.chars().take(COMM_MAX).collect();
-        reader
-            .problems
-            .error(
-                comm.at,
-                format!(
-                    "no process name contains \"{}\": they end at 15 bytes",
-                    comm.value
-                ),
-            )
-            .help(format!("write \"{cut}\""));
-    }
-    (reader.problems.len() == before).then_some(())?;
-    Some(LockFile {
-        path: path?.value.into(),
-        kind: kind?.value,
-        comm: comm.map(|comm| comm.value),
-    })
 }
 
 fn window(reader: &mut Reader<'_>, name: &At<String>, table: &DeTable<'_>) -> WindowFragment {

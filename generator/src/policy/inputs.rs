@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::Problems;
+use super::failures::FailureFragment;
 use super::fragment::{Fragment, GroupFragment, Named, ResourceFragment, WindowFragment};
+use super::records::RecordsFragment;
 use super::source::At;
 use super::task_fragment::TaskFragment;
 
@@ -14,6 +16,8 @@ pub(super) struct Inputs {
     pub(super) windows: BTreeMap<String, Named<WindowFragment>>,
     pub(super) tasks: BTreeMap<String, Named<TaskFragment>>,
     pub(super) groups: BTreeMap<String, Named<GroupFragment>>,
+    pub(super) failures: BTreeMap<String, Named<FailureFragment>>,
+    pub(super) records: RecordsFragment,
     /// Tasks of fragments that don't take effect.
     pub(super) blocked_tasks: Vec<Named<TaskFragment>>,
     /// Tasks that are defined, but don't take effect; naming one isn't a mistake.
@@ -35,6 +39,8 @@ pub(super) fn merge(fragments: Vec<(Fragment, bool)>, problems: &mut Problems) -
         add(&mut inputs.windows, fragment.windows, "window", problems);
         add(&mut inputs.tasks, fragment.tasks, "task", problems);
         add(&mut inputs.groups, fragment.groups, "group", problems);
+        add(&mut inputs.failures, fragment.failures, "failure", problems);
+        inputs.records.add(fragment.records, problems);
     }
     for (fragment, _) in blocked {
         // What others share with a bad fragment stays shared, so that its error doesn't spread to them.

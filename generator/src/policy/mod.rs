@@ -3,20 +3,24 @@
 //! [`load`] is the way in. It never fails: it gives the settings that are to take effect, and tells what is
 //! wrong with the policy as it is written.
 
+mod actions;
 mod blocked;
 mod diagnostic;
 mod duration;
+mod failures;
 mod fallback;
 mod files;
 mod fragment;
 mod gate_rules;
 mod inputs;
 mod last_good;
+mod lock_files;
 mod on_deploy;
 mod order;
 mod reader;
 mod reader_programs;
 mod reader_spans;
+mod records;
 pub mod settings;
 mod signal;
 mod source;
@@ -34,13 +38,17 @@ use std::{fmt, fs};
 
 use crate::host::{DiskHost, Host, UnknownHost};
 use crate::names;
+pub use actions::ACTION_KEYS;
 use diagnostic::Problems;
 pub use diagnostic::{Diagnostic, Severity};
-pub use fragment::{GROUP_KEYS, LOCK_FILE_KEYS, RESOURCE_KEYS, TOP_KEYS, WINDOW_KEYS};
+pub use failures::FAILURE_KEYS;
+pub use fragment::{GROUP_KEYS, RESOURCE_KEYS, TOP_KEYS, WINDOW_KEYS};
+pub use lock_files::LOCK_FILE_KEYS;
 pub use on_deploy::ON_DEPLOY_KEYS;
+pub use records::HISTORY_KEYS;
 use settings::Settings;
 pub use source::Source;
-pub use task_fragment::{ACTION_KEYS, COMMAND_KEYS, RETRY_KEYS, TASK_KEYS};
+pub use task_fragment::{COMMAND_KEYS, RETRY_KEYS, TASK_KEYS};
 
 /// What took effect of a policy, and what is wrong with it.
 #[derive(Debug, Clone)]

@@ -61,6 +61,21 @@ impl Reader<'_> {
         Some(At { value, at })
     }
 
+    /// Like [`command`](Self::command), or `[]` for none.
+    pub(super) fn command_or_none(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+    ) -> Option<At<Vec<String>>> {
+        match value.get_ref() {
+            DeValue::Array(array) if array.is_empty() => Some(At {
+                value: Vec::new(),
+                at: self.span(value),
+            }),
+            _ => self.command(key, value),
+        }
+    }
+
     /// An absolute path in its simplest form.
     pub(super) fn path(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
         let path = self.string(key, value)?;

@@ -4,10 +4,13 @@
 //! every name that it refers to exists, every unit name is valid, orders have no cycle.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::names;
+pub use records::{FailureKind, FailureRule, HistoryRules, RepairAction};
+
+mod records;
 
 /// Where a thing stands in the policy, for headers of generated files and for messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +28,10 @@ pub struct Settings {
     pub(super) windows: BTreeMap<String, Window>,
     pub(super) tasks: BTreeMap<String, Task>,
     pub(super) groups: BTreeMap<String, Group>,
+    pub(super) failures: BTreeMap<String, FailureRule>,
+    pub(super) history: HistoryRules,
+    pub(super) notify_command: Vec<String>,
+    pub(super) metrics_textfile: Option<PathBuf>,
     pub(super) blocked: BTreeMap<String, Origin>,
     /// The task of each unit, under all of its names.
     pub(super) by_unit: BTreeMap<String, String>,
@@ -49,6 +56,26 @@ impl Settings {
     /// Groups by name.
     pub fn groups(&self) -> &BTreeMap<String, Group> {
         &self.groups
+    }
+
+    /// Rules that tell failures apart, by name.
+    pub fn failures(&self) -> &BTreeMap<String, FailureRule> {
+        &self.failures
+    }
+
+    /// How much of the history is kept.
+    pub fn history(&self) -> &HistoryRules {
+        &self.history
+    }
+
+    /// Program and arguments that are run for tasks which have none of their own; empty: none.
+    pub fn notify_command(&self) -> &[String] {
+        &self.notify_command
+    }
+
+    /// Where the metrics are written for the node exporter's textfile collector; absolute.
+    pub fn metrics_textfile(&self) -> Option<&Path> {
+        self.metrics_textfile.as_deref()
     }
 
     /// Units that must not start because their task's fragment is bad, with where it says so.
@@ -202,6 +229,12 @@ pub struct Task {
     pub retry: Option<Retry>,
     /// Named repairs.
     pub actions: BTreeMap<String, RepairAction>,
+    /// Run instead of the policy's `notify-command`; empty: none. `None`: the policy's.
+    pub notify_command: Option<Vec<String>>,
+    /// So many starts that were skipped in a row are told; 0: never.
+    pub notify_skips: u32,
+    /// It is stale if its last success is longer ago than this.
+    pub expect_success: Option<Duration>,
     /// Where it is defined.
     pub origin: Origin,
 }
@@ -310,15 +343,6 @@ pub struct Retry {
     pub delay: Duration,
     /// Upper limit of the delay.
     pub max_delay: Duration,
-}
-
-/// A repair that an operator may run without being root.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RepairAction {
-    /// Program (absolute) and arguments; `%i` is the instance.
-    pub command: Vec<String>,
-    /// For people.
-    pub description: Option<String>,
 }
 
 /// Tasks that a deployment concerns.

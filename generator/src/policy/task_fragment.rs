@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::actions;
 use super::fragment::{calendar, has};
 use super::on_deploy::{self, OnDeployFragment};
 use super::reader::{Reader, Value};
 use super::settings::{RepairAction, WhenBusy};
 use super::source::{At, Span};
-use super::unit_name;
 
 /// What a task's table says.
 #[derive(Debug, Default)]
@@ -31,7 +31,10 @@ pub(super) struct TaskFragment {
     pub(super) on_deploy: Option<OnDeployFragment>,
     pub(super) retry: Option<RetryFragment>,
     pub(super) actions: BTreeMap<String, RepairAction>,
-    /// The first argument of an action that contains `%i`.
+    pub(super) notify_command: Option<At<Vec<String>>>,
+    pub(super) notify_skips: Option<At<i64>>,
+    pub(super) expect_success: Option<At<Duration>>,
+    /// The first command of an action that contains `%i` or `%I`.
     pub(super) instance_argument: Option<Span>,
     // Only for commands.
     pub(super) description: Option<At<String>>,
@@ -79,6 +82,9 @@ pub const TASK_KEYS: &[&str] = &[
     "on-deploy",
     "retry",
     "actions",
+    "notify-command",
+    "notify-skips",
+    "expect-success",
     "description",
     "user",
     "group",
@@ -101,8 +107,6 @@ pub const COMMAND_KEYS: &[&str] = &[
 ];
 /// Keys of `retry`.
 pub const RETRY_KEYS: &[&str] = &["attempts", "delay", "max-delay"];
-/// Keys of `[tasks.NAME.actions.NAME]`.
-pub const ACTION_KEYS: &[&str] = &["command", "description"];
 
 const WHEN_BUSY: [(&str, WhenBusy); 3] = [
     ("queue", WhenBusy::Queue),
@@ -139,7 +143,10 @@ pub(super) fn task(
             "gated" => it.gated = reader.boolean(name, value),
             "on-deploy" => it.on_deploy = on_deploy::read(reader, name, value),
             "retry" => it.retry = retry(reader, name, value),
-            "actions" => actions(reader, name, value, &mut it),
+            "actions" => actions::read(reader, name, value, &mut it),
+            "notify-command" => it.notify_command = reader.command_or_none(name, value),
+            "notify-skips" => it.notify_skips = reader.integer(name, value, 0, u32::MAX.into()),
+            "expect-success" => it.expect_success = reader.positive_duration(name, value),
             "description" => it.description = reader.string(name, value),
             "user" => it.user = reader.account(name, value),
             "group" => it.group = reader.account(name, value),
@@ -322,47 +329,4 @@ fn retry(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<RetryF
             .help("make it at least as long");
     }
     Some(it)
-}
-
-fn actions(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, task: &mut TaskFragment) {
-    let Some(table) = reader.table(key, value, "[tasks.TASK.actions.NAME]") else {
-        return;
-    };
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
-        let at = reader.span(key);
-        if let Err(wrong) = unit_name::check_policy_name(name) {
-            reader
-                .problems
-                .error(at, format!("action name \"{name}\" {}", wrong.message))
-                .help(wrong.help);
-        }
-        let Some(table) = reader.table(name, value, &format!("[tasks.TASK.actions.{name}]")) else {
-            continue;
-        };
-        let (mut command, mut description) = (None, None);
-        for (key, value) in table {
-            let name = key.get_ref().as_ref();
-            match name {
-                "command" => command = reader.command(name, value),
-                "description" => description = reader.string(name, value),
-                _ => reader.unknown_key(key, ACTION_KEYS, "an action"),
-            }
-        }
-        if !has(table, "command") {
-            reader
-                .problems
-                .error(at, format!("action \"{name}\" needs \"command\""))
-                .help("add command = [\"/path/to/program\"]");
-        }
-        let Some(command) = command else { continue };
-        if command.value.iter().any(|word| word.contains("%i")) {
-            task.instance_argument.get_or_insert(command.at);
-        }
-        let action = RepairAction {
-            command: command.value,
-            description: description.map(|text| text.value),
-        };
-        task.actions.insert(name.to_owned(), action);
-    }
 }

@@ -8,7 +8,7 @@ use super::fragment::{GroupFragment, Named, ResourceFragment, WindowFragment};
 use super::inputs::Inputs;
 use super::settings::{Group, OnDeadlock, Resource, Settings, Window};
 use super::source::{At, Source, Span};
-use super::{Compiled, blocked, order, suggest, units, validate_task};
+use super::{Compiled, blocked, failures, order, suggest, units, validate_task};
 use crate::host::Host;
 
 /// What is written nowhere.
@@ -49,6 +49,12 @@ pub(super) fn validate(mut context: Context<'_>) -> Compiled {
             settings.groups.insert(name.clone(), group);
         }
     }
+    for (name, failure) in &context.inputs.failures {
+        if let Some(rule) = failures::rule(&mut context, failure) {
+            settings.failures.insert(name.clone(), rule);
+        }
+    }
+    context.inputs.records.settle(&mut settings);
     order::check(&mut context);
     if settings.tasks.len() < context.inputs.tasks.len() + context.inputs.ineffective_tasks.len() {
         drop_ineffective(&mut settings);
@@ -174,6 +180,12 @@ fn drop_ineffective(settings: &mut Settings) {
         keep(&mut task.after);
         keep(&mut task.preempts);
     }
+    // One that named only tasks that are left out must not become one for all.
+    settings.failures.retain(|_, rule| {
+        let named_any = !rule.tasks.is_empty();
+        keep(&mut rule.tasks);
+        !named_any || !rule.tasks.is_empty()
+    });
     settings
         .windows
         .retain(|_, window| !window.order.is_empty());

@@ -13,6 +13,7 @@ use crate::host::Unit;
 use crate::names;
 
 const INTERRUPTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
+const NOTIFY_SKIPS: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 const RETRY_MAX_DELAY: Duration = Duration::from_secs(3600);
 
@@ -59,6 +60,14 @@ pub(super) fn task(
         on_deploy: on_deploy(body),
         retry: retry(body),
         actions: body.actions.clone(),
+        notify_command: body
+            .notify_command
+            .as_ref()
+            .map(|command| command.value.clone()),
+        notify_skips: body.notify_skips.as_ref().map_or(NOTIFY_SKIPS, |skips| {
+            u32::try_from(skips.value).expect("the range was checked")
+        }),
+        expect_success: body.expect_success.as_ref().map(|span| span.value),
         origin: context.origin(task.name.at),
     })
 }
