@@ -78,9 +78,11 @@ fn every_key_of_the_policy_has_its_man_page_entry_and_the_other_way_round() {
     }
 }
 
+const INTERFACES: [&str; 5] = ["Manager", "Task", "Deployment", "History", "Queue"];
+
 #[test]
 fn every_member_of_the_d_bus_interface_has_its_man_page_entry_and_the_other_way_round() {
-    for interface in ["Manager", "Task", "Deployment"] {
+    for interface in INTERFACES {
         let name = format!("org.interlock.Interlock1.{interface}");
         let xml = read(&format!("packaging/dbus/{name}.xml"));
         assert_eq!(quoted_after(&xml, "<interface name=\""), [name.as_str()]);
@@ -102,7 +104,7 @@ fn bus_policy_lets_everybody_call_each_method_and_nothing_else() {
     let (_, rules) = conf
         .split_once("<policy context=\"default\">")
         .expect("the default policy");
-    for interface in ["Manager", "Task", "Deployment"] {
+    for interface in INTERFACES {
         let name = format!("org.interlock.Interlock1.{interface}");
         let xml = read(&format!("packaging/dbus/{name}.xml"));
         let mut allowed = Vec::new();
