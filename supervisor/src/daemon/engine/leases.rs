@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 use super::super::{Notice, words};
 use super::{Engine, Record, deploy};
 use crate::arbiter::Event;
+use crate::history::{Begun, End};
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};
 use crate::{cgroup, clock};
@@ -154,8 +155,25 @@ impl Engine {
         let held = now.saturating_sub(record.granted);
         let task = self.policy.task_name(unit).to_owned();
         if record.granted > 0 {
-            self.history
-                .ran(&task, unit, record.asked, record.granted, now);
+            let begun = Begun {
+                task: task.clone(),
+                unit: unit.to_owned(),
+                boot: self.boot.clone(),
+                asked: record.asked,
+                granted: record.granted,
+                attempt: 1,
+                gated: true,
+                ..Begun::default()
+            };
+            let end = End {
+                started: record.granted,
+                ended: now,
+                result: "unknown".to_owned(),
+                ..End::default()
+            };
+            if let Some(run) = self.history.began(&begun) {
+                self.history.ended(run, &end);
+            }
         }
         tracing::debug!(
             task,
