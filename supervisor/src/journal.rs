@@ -39,6 +39,10 @@ pub mod message {
     pub const DEADLOCK: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a0f";
     /// A process was ended that could never have gone on, so that others can. Fields: TASK, UNIT, RESOURCE.
     pub const DEADLOCK_BROKEN: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a10";
+    /// A repair was asked for. Fields: TASK, UNIT, ACTION.
+    pub const ACTION: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a12";
+    /// Operators were told of something by notify-command, or could not be. Fields: UNIT.
+    pub const NOTIFIED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a13";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

@@ -50,6 +50,11 @@ use settings::Settings;
 pub use source::Source;
 pub use task_fragment::{COMMAND_KEYS, RETRY_KEYS, TASK_KEYS};
 
+/// Whether a unit of this name can be a task's: a service, of the letters of systemd.unit(5), with room for its gate's.
+pub fn is_unit_name(name: &str) -> bool {
+    unit_name::check_unit(name).is_ok()
+}
+
 /// What took effect of a policy, and what is wrong with it.
 #[derive(Debug, Clone)]
 pub struct Loaded {

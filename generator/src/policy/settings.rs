@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::names;
-pub use records::{FailureKind, FailureRule, HistoryRules, RepairAction};
+pub use records::{ExpandError, FailureKind, FailureRule, HistoryRules, RepairAction};
 
 mod records;
 

@@ -5,6 +5,24 @@ use std::collections::BTreeMap;
 /// Shares by resource.
 pub type Uses = BTreeMap<String, u32>;
 
+const UNIT: &str = "unit ";
+
+/// The resource that stands for a unit itself. There is one share of it, whatever the policy says: a task and the
+/// repairs that are run on it never run at a time. No resource of a policy has such a name, which has a space in it.
+pub fn share_of_unit(unit: &str) -> String {
+    format!("{UNIT}{unit}")
+}
+
+/// The unit that this resource stands for, if it stands for one.
+pub fn unit_of_share(resource: &str) -> Option<&str> {
+    resource.strip_prefix(UNIT)
+}
+
+/// The names of a policy's resources among these.
+pub fn resources(uses: &Uses) -> impl Iterator<Item = &String> {
+    uses.keys().filter(|name| unit_of_share(name).is_none())
+}
+
 /// What a task asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Claim {

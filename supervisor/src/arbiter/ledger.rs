@@ -1,14 +1,15 @@
 //! Accounts of how much of each resource is spoken for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Lease, Uses};
+use super::{Lease, Uses, unit_of_share};
 
 /// What is left of each resource after leases and reservations.
 pub struct Ledger<'a> {
     capacities: &'a BTreeMap<String, u32>,
     /// Wide, since adopted leases may exceed any capacity.
-    taken: BTreeMap<&'a str, u64>,
+    taken: BTreeMap<Cow<'a, str>, u64>,
 }
 
 impl<'a> Ledger<'a> {
@@ -16,7 +17,7 @@ impl<'a> Ledger<'a> {
     pub fn of(capacities: &'a BTreeMap<String, u32>, leases: &'a BTreeMap<String, Lease>) -> Self {
         let mut taken = BTreeMap::new();
         for (resource, weight) in leases.values().flat_map(|lease| &lease.uses) {
-            *taken.entry(resource.as_str()).or_default() += u64::from(*weight);
+            *taken.entry(Cow::from(resource.as_str())).or_default() += u64::from(*weight);
         }
         Self { capacities, taken }
     }
@@ -29,8 +30,8 @@ impl<'a> Ledger<'a> {
     /// Whether one share set fits into what is left. A resource that nothing defines has no limit.
     pub fn fits(&self, uses: &Uses) -> bool {
         uses.iter().all(|(resource, weight)| {
-            self.capacities.get(resource).is_none_or(|capacity| {
-                self.taken(resource) + u64::from(*weight) <= u64::from(*capacity)
+            capacity(self.capacities, resource).is_none_or(|capacity| {
+                self.taken(resource) + u64::from(*weight) <= u64::from(capacity)
             })
         })
     }
@@ -39,9 +40,20 @@ impl<'a> Ledger<'a> {
     pub fn take(&mut self, uses: &Uses) {
         for (resource, weight) in uses {
             // Resources without a capacity are never compared.
-            if let Some((name, _)) = self.capacities.get_key_value(resource) {
-                *self.taken.entry(name).or_default() += u64::from(*weight);
-            }
+            let name = match self.capacities.get_key_value(resource) {
+                Some((name, _)) => Cow::from(name.as_str()),
+                None if unit_of_share(resource).is_some() => Cow::from(resource.clone()),
+                None => continue,
+            };
+            *self.taken.entry(name).or_default() += u64::from(*weight);
         }
+    }
+}
+
+/// How much there is of a resource; `None` if nothing limits it.
+pub fn capacity(capacities: &BTreeMap<String, u32>, resource: &str) -> Option<u32> {
+    match unit_of_share(resource) {
+        Some(_) => Some(1),
+        None => capacities.get(resource).copied(),
     }
 }

@@ -21,7 +21,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use claim::{Claim, Lock, Refusal, Standing, Uses};
+pub use claim::{Claim, Lock, Refusal, Standing, Uses, resources, share_of_unit, unit_of_share};
 pub use event::{Action, Event};
 use ledger::Ledger;
 pub use view::{Hurdle, WaitView};

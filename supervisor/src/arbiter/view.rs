@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::Ledger;
+use super::ledger::{self, Ledger};
 use super::{Arbiter, Lock, Standing, Uses, Waiter, claim};
 
 /// What a waiter waits for.
@@ -84,7 +84,7 @@ impl Arbiter {
     fn resource_hurdles(&self, waiter: &Waiter, ahead: &[&Waiter]) -> Vec<Hurdle> {
         let mut hurdles = Vec::new();
         for (name, needs) in &waiter.claim.uses {
-            let Some(capacity) = self.capacities.get(name) else {
+            let Some(capacity) = ledger::capacity(&self.capacities, name) else {
                 continue;
             };
             let holders: Vec<(&String, u32)> = self
@@ -102,13 +102,13 @@ impl Arbiter {
                 .chain(&ahead)
                 .map(|(_, n)| u64::from(*n))
                 .sum();
-            if taken + u64::from(*needs) > u64::from(*capacity) {
+            if taken + u64::from(*needs) > u64::from(capacity) {
                 let units =
                     |list: &[(&String, u32)]| list.iter().map(|(u, _)| (*u).clone()).collect();
                 hurdles.push(Hurdle::Resource {
                     name: name.clone(),
                     needs: *needs,
-                    capacity: *capacity,
+                    capacity,
                     holders: units(&holders),
                     ahead: units(&ahead),
                 });

@@ -27,6 +27,9 @@ pub enum Error {
     /// The policy has no such resource.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchResource")]
     NoSuchResource(String),
+    /// The task has no such action.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchAction")]
+    NoSuchAction(String),
     /// The policy has no such group.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchGroup")]
     NoSuchGroup(String),

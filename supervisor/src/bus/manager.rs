@@ -15,8 +15,8 @@ use super::error::Error;
 use super::task::Task;
 use super::{authority, deployment_path, task_path};
 use crate::daemon::engine::{
-    BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError, PolicyView, RequestError,
-    SubmitError, SubmittedView, TaskView,
+    ActionError, ActionRequest, BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError,
+    PolicyView, RequestError, SubmitError, SubmittedView, TaskView,
 };
 use crate::daemon::{Input, Query};
 
@@ -322,6 +322,37 @@ impl Manager {
         Ok(views.map(row).collect())
     }
 
+    #[zbus(out_args("unit"))]
+    async fn run_action(
+        &self,
+        task: String,
+        action: String,
+        reason: String,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        authority::check(connection, &header, authority::MANAGE).await?;
+        let caller = caller::of(connection, &header).await?;
+        let request = ActionRequest {
+            task,
+            action,
+            reason,
+            by: caller.owner.name,
+            pid: caller.pid,
+        };
+        let answer = self.ask(|to| Query::RunAction(request, to)).await?;
+        answer.map_err(|error| match error {
+            ActionError::NoSuchTask(_) => Error::NoSuchTask(error.to_string()),
+            ActionError::NoSuchAction { .. } => Error::NoSuchAction(error.to_string()),
+            ActionError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
+            ActionError::Template { .. }
+            | ActionError::BadUnit(_)
+            | ActionError::Expand(_)
+            | ActionError::ReasonTooLong => Error::InvalidArgs(error.to_string()),
+            ActionError::NoBus | ActionError::Pid1(_) => Error::Failed(error.to_string()),
+        })
+    }
+
     #[zbus(signal)]
     async fn deadlock_found(
         emitter: &SignalEmitter<'_>,
@@ -364,6 +395,23 @@ impl Manager {
     async fn policy_errors(&self) -> Vec<String> {
         self.policy().await.errors
     }
+
+    #[zbus(signal)]
+    async fn task_failed(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+        signature: &str,
+        hard: bool,
+        text: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn task_recovered(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+    ) -> zbus::Result<()>;
 
     #[zbus(signal)]
     async fn task_skipped(

@@ -200,6 +200,24 @@ impl Served {
                         let _ = manager.deadlock_resolved(id, &how).await;
                     }
                 }
+                Notice::Failed {
+                    task,
+                    unit,
+                    signature,
+                    hard,
+                    text,
+                } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager
+                            .task_failed(&task, &unit, &signature, hard, &text)
+                            .await;
+                    }
+                }
+                Notice::Recovered { task, unit } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager.task_recovered(&task, &unit).await;
+                    }
+                }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_skipped(&task, &unit, &reason).await;

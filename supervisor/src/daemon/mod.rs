@@ -160,6 +160,11 @@ pub enum Query {
         Option<Duration>,
         oneshot::Sender<Result<OwnedFd, engine::DeskError>>,
     ),
+    /// Run a repair of the policy on a task.
+    RunAction(
+        engine::ActionRequest,
+        oneshot::Sender<Result<String, engine::ActionError>>,
+    ),
     /// All deadlocks that are remembered.
     Deadlocks(oneshot::Sender<Vec<engine::DeadlockView>>),
     /// Tell when a deployment no longer settles: its state, and why it failed.
@@ -179,6 +184,26 @@ pub enum Notice {
         unit: String,
         /// One line.
         reason: String,
+    },
+    /// A run has failed.
+    Failed {
+        /// Task name.
+        task: String,
+        /// Its unit.
+        unit: String,
+        /// The signature's key.
+        signature: String,
+        /// It isn't tried again.
+        hard: bool,
+        /// One line.
+        text: String,
+    },
+    /// A run has succeeded after one that failed.
+    Recovered {
+        /// Task name.
+        task: String,
+        /// Its unit.
+        unit: String,
     },
     /// Processes wait for one another for ever.
     DeadlockFound {

@@ -60,6 +60,17 @@ impl History {
         .map(unsigned)
     }
 
+    /// How many starts of the unit were given up since its latest lease.
+    pub fn skips_in_a_row(&self, unit: &str) -> u64 {
+        let since = i64::try_from(self.last_start(unit).unwrap_or(0)).unwrap_or(i64::MAX);
+        let sql = "SELECT count(*) FROM skips WHERE unit = ?1 AND at > ?2";
+        self.ask(|database| {
+            let mut statement = database.prepare_cached(sql)?;
+            statement.query_row(rusqlite::params![unit, since], |row| row.get(0))
+        })
+        .map_or(0, unsigned)
+    }
+
     /// Runs that aren't over, or whose failure hasn't been examined, the oldest first: interlockd was killed.
     pub fn open_runs(&mut self) -> Vec<OpenRun> {
         let sql = "SELECT id, task, unit, boot, granted, attempt, started, ended, result, exit_status, signal,

@@ -1,13 +1,14 @@
-//! Units that exist only for as long as they run: hooks, and commands that ask for a checkpoint.
+//! Units that exist only for as long as they run: hooks, commands that ask for a checkpoint, actions, notifications.
 
 use std::time::Duration;
 
+use interlock_generator::names;
 use zbus::{OwnedVariant, Variant};
 
 use super::Pid1;
 
 /// A oneshot that PID 1 makes on the spot (`StartTransientUnit` of org.freedesktop.systemd1(5)).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Transient {
     /// Its name, with `.service`.
     pub name: String,
@@ -19,6 +20,8 @@ pub struct Transient {
     pub environment: Vec<(String, String)>,
     /// `TimeoutStartSec=`.
     pub timeout: Duration,
+    /// Whether it has a gate of its own, and waits at it (`interlock-gate@.service`).
+    pub gated: bool,
     /// Whether it stays after it has ended well, so that this is known.
     pub stays: bool,
 }
@@ -30,7 +33,9 @@ impl Pid1 {
     /// The bus's or PID 1's; also if a unit of that name exists.
     pub async fn run(&self, unit: &Transient) -> zbus::Result<()> {
         let program = unit.command.first().cloned().unwrap_or_default();
-        let exec = vec![(program, unit.command.clone(), false)];
+        // Else $NAME in an argument would be replaced from the environment.
+        let flags = vec!["no-env-expand".to_owned()];
+        let exec = vec![(program, unit.command.clone(), flags)];
         let environment = unit.environment.iter();
         let environment: Vec<String> = environment.map(|(k, v)| format!("{k}={v}")).collect();
         let timeout = u64::try_from(unit.timeout.as_micros()).unwrap_or(u64::MAX);
@@ -38,15 +43,30 @@ impl Pid1 {
             true => "inactive",
             false => "inactive-or-failed",
         };
-        let properties: Vec<(&str, Variant<'_>)> = vec![
+        let mut properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", Variant::from(unit.description.as_str())),
             ("Type", Variant::from("oneshot")),
             ("RemainAfterExit", Variant::from(unit.stays)),
             ("CollectMode", Variant::from(collect)),
             ("TimeoutStartUSec", Variant::from(timeout)),
             ("Environment", Variant::from(environment)),
-            ("ExecStart", Variant::from(exec)),
+            ("ExecStartEx", Variant::from(exec)),
         ];
+        if unit.gated {
+            let gate = vec![names::gate_of(&unit.name)];
+            // Whether it counts as a trigger, whether it is negated, and what is asserted.
+            let assert = (
+                "AssertPathExists",
+                false,
+                false,
+                names::lease_file(&unit.name),
+            );
+            properties.extend([
+                ("Requires", Variant::from(gate.clone())),
+                ("After", Variant::from(gate)),
+                ("Asserts", Variant::from(vec![assert])),
+            ]);
+        }
         let owned = properties.into_iter().map(|(name, value)| {
             let value = OwnedVariant::try_from(value)?;
             Ok::<_, zbus::Error>((name.to_owned(), value))

@@ -3,7 +3,7 @@
 use super::super::words::{duration, list, ordinal, short_list, time_of_day, times};
 use super::Engine;
 use super::views::{TaskView, needs};
-use crate::arbiter::Hurdle;
+use crate::arbiter::{Hurdle, unit_of_share};
 use crate::clock;
 use crate::history::Past;
 
@@ -152,6 +152,14 @@ impl Engine {
                     "those are"
                 }
             ),
+            Hurdle::Resource {
+                name,
+                holders,
+                ahead,
+                ..
+            } if unit_of_share(name).is_some() => {
+                format!("It waits for {}.", self.unit_hurdle(holders, ahead))
+            }
             Hurdle::Resource {
                 name,
                 needs,

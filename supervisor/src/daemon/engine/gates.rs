@@ -5,8 +5,8 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
-use super::{Engine, Gate, Record};
-use crate::arbiter::{Event, Refusal, Standing};
+use super::{Engine, Gate, OperatorEvent, Record};
+use crate::arbiter::{Event, Refusal, Standing, resources};
 use crate::clock;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
@@ -161,7 +161,7 @@ impl Engine {
             .arbiter
             .leases()
             .get(unit)
-            .map(|l| words::names(l.uses.keys()));
+            .map(|l| words::names(resources(&l.uses)));
         tracing::info!(
             message_id = message::GRANTED,
             task = self.policy.task_name(unit),
@@ -214,6 +214,12 @@ impl Engine {
             object_systemd_unit = unit,
             "a start of {unit} was given up: {view}"
         );
+        self.tell_operators(&OperatorEvent::Skipped {
+            task: task.clone(),
+            unit: unit.to_owned(),
+            reason: view.clone(),
+            in_a_row: self.history.skips_in_a_row(unit),
+        });
         self.notify(Notice::Skipped {
             task,
             unit: unit.to_owned(),

@@ -1,5 +1,6 @@
 //! The engine: one input after the other, the arbiter's actions carried out before the next.
 
+mod actions;
 mod deadlocks;
 mod deploy;
 mod explain;
@@ -7,6 +8,7 @@ mod gates;
 mod leases;
 mod locks;
 mod nested;
+mod notify;
 mod outside;
 mod policy;
 mod submitted;
@@ -21,10 +23,12 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use actions::{ActionError, ActionRequest};
 pub use deadlocks::DeadlockView;
 pub use deploy::{BeginError, BeginRequest, DeploymentView, DeskError, MemberView, Settled};
 pub use locks::{LockRemark, LockView};
 pub use nested::RequestError;
+pub use notify::OperatorEvent;
 pub use policy::PolicyView;
 pub use submitted::{SubmitError, SubmittedView};
 pub use views::{QueueView, TaskView};
@@ -107,6 +111,9 @@ pub struct Engine {
     /// Units without a gate that run, with since when they do, as of the last question.
     ungated: BTreeMap<String, u64>,
     deadlocks: deadlocks::Deadlocks,
+    notifier: notify::Notifier,
+    /// The number of the last action's unit.
+    last_run: u64,
 }
 
 impl Engine {
@@ -148,6 +155,8 @@ impl Engine {
             boot: clock::boot_id(),
             deadlocks: deadlocks::Deadlocks::new(inputs.clone(), history.deadlocks()),
             deployments: deploy::Deployments::new(store, inputs),
+            notifier: notify::Notifier::default(),
+            last_run: 0,
             history,
         }
     }
@@ -205,6 +214,7 @@ impl Engine {
             self.work_on_deployments().await;
             self.start_submitted().await;
             self.work_off().await;
+            self.run_notify_commands().await;
             let now = Instant::now();
             if now >= sweep {
                 if self.is_busy() {
@@ -248,6 +258,7 @@ impl Engine {
             self.outside.due(),
             self.submitted_due,
             self.deadlocks.due(),
+            self.notifier.due().filter(|_| self.pid1.is_some()),
         ];
         for due in dues.into_iter().flatten() {
             wake = wake.min(due);
@@ -333,6 +344,7 @@ impl Engine {
                 if self.jobs.get(&unit) == Some(&id) {
                     self.jobs.remove(&unit);
                 }
+                self.notify_command_ended(&unit, &result);
                 self.job_removed(&unit, &result).await;
                 self.deployments_job_removed(&unit, id, &result).await;
             }
@@ -466,6 +478,7 @@ impl Engine {
             Query::TakeOverDeployment(id, owner, reason, expires, to) => {
                 drop(to.send(self.take_over_deployment(&id, owner, reason, expires)));
             }
+            Query::RunAction(request, to) => drop(to.send(self.run_action(request).await)),
             Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
             Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
             Query::Reload(to) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::actions::resource_title;
 use crate::arbiter::Uses;
 use crate::cgroup;
 use crate::person::{Person, parent_of};
@@ -106,7 +107,7 @@ impl Engine {
             let shared = wanted.keys().filter(|resource| {
                 held.is_some_and(|lease| lease.uses.contains_key(resource.as_str()))
             });
-            let shared: Vec<&String> = shared.collect();
+            let shared: Vec<String> = shared.map(|name| resource_title(name)).collect();
             let why = match shared.is_empty() {
                 true => format!("{what} waits for others that wait for it"),
                 false => format!(

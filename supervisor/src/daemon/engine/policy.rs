@@ -9,6 +9,7 @@ use interlock_generator::policy::settings::{Settings, Task, WhenBusy};
 use interlock_generator::policy::{PolicyState, load};
 
 use super::super::{Notice, words};
+use super::actions::{self, Run};
 use super::{Engine, leases};
 use crate::arbiter::{Claim, Event, Refusal, Uses};
 use crate::clock;
@@ -43,7 +44,7 @@ pub struct Policy {
     /// What was done about them, a sentence each.
     consequences: Vec<String>,
     /// What commands use that are run behind a gate of their own, by unit.
-    runs: BTreeMap<String, Uses>,
+    runs: BTreeMap<String, Run>,
 }
 
 impl Policy {
@@ -109,10 +110,41 @@ impl Policy {
     }
 
     pub(super) fn uses_of(&self, unit: &str) -> Uses {
-        let task = self.task_of(unit).map(|task| &task.uses);
-        task.or_else(|| self.runs.get(unit))
-            .cloned()
-            .unwrap_or_default()
+        match self.task_of(unit) {
+            Some(task) => actions::uses_of(task, unit),
+            None => self
+                .run(unit)
+                .map(|run| run.uses.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The command behind a gate of its own that this unit is.
+    pub(super) fn run(&self, unit: &str) -> Option<&Run> {
+        self.runs.get(unit)
+    }
+
+    pub(super) fn learned_run(&mut self, unit: &str, run: Run) {
+        self.runs.insert(unit.to_owned(), run);
+    }
+
+    /// The task whose deployments hold this unit: an action's is the one that it repairs.
+    pub(super) fn task_to_hold<'a>(&'a self, unit: &'a str) -> &'a str {
+        let action = self.run(unit).and_then(|run| run.action.as_ref());
+        action.map_or_else(|| self.task_name(unit), |action| action.task.as_str())
+    }
+
+    /// What such a command asks for.
+    fn claim_of_run(&self, run: &Run) -> Claim {
+        let task = run.action.as_ref().map(|action| action.task.clone());
+        let task = task.unwrap_or_default();
+        let known = self.settings.tasks().get(&task);
+        Claim {
+            uses: run.uses.clone(),
+            priority: known.map_or(0, |task| task.priority),
+            task,
+            ..Claim::default()
+        }
     }
 
     pub(super) fn is_gated(&self, unit: &str) -> bool {
@@ -163,12 +195,12 @@ impl Engine {
     ) -> Claim {
         let window = self.window_deadline(unit, since, state).await;
         let Some(task) = self.policy.task_of(unit) else {
-            return Claim {
-                uses: self.policy.uses_of(unit),
-                ..Claim::default()
-            };
+            let run = self.policy.run(unit);
+            return run
+                .map(|run| self.policy.claim_of_run(run))
+                .unwrap_or_default();
         };
-        let mut claim = base_claim(task, since);
+        let mut claim = base_claim(task, unit, since);
         if let Some(over) = window
             && claim.deadline.is_none_or(|deadline| over < deadline)
         {
@@ -233,10 +265,7 @@ impl Engine {
             return;
         }
         let environment = pid1.environment(unit).await.unwrap_or_default();
-        let uses = environment
-            .iter()
-            .find_map(|line| line.strip_prefix(names::RUN_USES)?.strip_prefix('='));
-        let Some(uses) = uses else {
+        let Some(uses) = actions::variable(&environment, names::RUN_USES) else {
             return;
         };
         let one = |word: &str| {
@@ -247,7 +276,8 @@ impl Engine {
             Some((resource.to_owned(), shares))
         };
         let uses: Uses = uses.split_whitespace().filter_map(one).collect();
-        self.policy.runs.insert(unit.to_owned(), uses);
+        let run = Run::learned(uses, &environment);
+        self.policy.learned_run(unit, run);
     }
 
     /// That command is over.
@@ -322,16 +352,10 @@ impl Engine {
         let claims = waiters.chain(leases).filter_map(|(unit, since, old)| {
             let Some(task) = self.policy.task_of(unit) else {
                 // A command's claim is its own; a task that lost its policy has none.
-                return self.policy.runs.get(unit).map(|uses| {
-                    let uses = uses.clone();
-                    let claim = Claim {
-                        uses,
-                        ..Claim::default()
-                    };
-                    (unit.clone(), claim)
-                });
+                let run = self.policy.run(unit);
+                return run.map(|run| (unit.clone(), self.policy.claim_of_run(run)));
             };
-            let mut claim = base_claim(task, since);
+            let mut claim = base_claim(task, unit, since);
             // Only at its start was it known whether it belongs to a window, or may be refused at all.
             match old {
                 Some(old) if old.at_deadline == Refusal::WindowOver => {
@@ -366,10 +390,10 @@ impl Engine {
 }
 
 /// The claim that follows from the policy alone.
-fn base_claim(task: &Task, since: u64) -> Claim {
+fn base_claim(task: &Task, unit: &str, since: u64) -> Claim {
     Claim {
         task: task.name.clone(),
-        uses: task.uses.clone(),
+        uses: actions::uses_of(task, unit),
         priority: task.priority,
         refuse_if_busy: match task.when_busy {
             WhenBusy::Queue => None,

@@ -4,7 +4,8 @@ use interlock_generator::policy::settings::Task;
 
 use super::super::words::{list, ordinal, short_list};
 use super::Engine;
-use crate::arbiter::{Hurdle, WaitView};
+use super::actions::resource_title;
+use crate::arbiter::{Hurdle, WaitView, resources, unit_of_share};
 use crate::pid1::UnitState;
 use crate::{clock, instance};
 
@@ -167,11 +168,15 @@ impl Engine {
         } else if let Some(lease) = self.arbiter.leases().get(unit) {
             view.state = "running".to_owned();
             view.since = record.granted;
-            let held: Vec<&String> = lease.uses.keys().collect();
+            let held: Vec<&String> = resources(&lease.uses).collect();
             view.detail = match held.as_slice() {
                 [] => "has its lease".to_owned(),
                 held => format!("holds {}", list(held)),
             };
+            let cause = self.cause_of_run(unit);
+            if !cause.is_empty() {
+                view.detail = format!("{cause}; {}", view.detail);
+            }
         } else if self.jobs.contains_key(unit) {
             view.state = "held".to_owned();
             view.detail = "Started, but systemd starts others before it".to_owned();
@@ -261,6 +266,12 @@ impl Engine {
                 holders,
                 ahead,
                 ..
+            } if unit_of_share(name).is_some() => self.unit_hurdle(holders, ahead),
+            Hurdle::Resource {
+                name,
+                holders,
+                ahead,
+                ..
             } if holders.is_empty() => {
                 format!(
                     "{name}, which {} waits for as well and comes first",
@@ -293,6 +304,7 @@ impl Engine {
             let leases = self.arbiter.leases().iter();
             let holders = leases.filter(|(_, lease)| lease.uses.contains_key(resource));
             let holders: Vec<&String> = holders.map(|(unit, _)| unit).collect();
+            let resource = resource_title(resource);
             (!holders.is_empty()).then(|| format!("{resource} is held by {}", short_list(&holders)))
         });
         let busy: Vec<String> = busy.collect();
@@ -310,7 +322,7 @@ pub(super) fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
     for hurdle in &wait.hurdles {
         match hurdle {
             Hurdle::Resource { name, holders, .. } => {
-                resources.push(name.clone());
+                resources.extend(unit_of_share(name).is_none().then(|| name.clone()));
                 units.extend(holders.iter().cloned());
             }
             Hurdle::Jobs(before) => units.extend(before.iter().cloned()),

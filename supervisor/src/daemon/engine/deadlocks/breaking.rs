@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::super::super::{Input, Notice};
-use super::super::Engine;
+use super::super::{Engine, OperatorEvent};
 use super::cases::{self, DeadlockView, Ending};
 use crate::clock;
 use crate::deadlock::{Deadlock, Who};
@@ -53,6 +53,11 @@ impl Engine {
             view.text
         );
         self.history.deadlock(&view);
+        self.tell_operators(&OperatorEvent::Deadlock {
+            task: self.policy.task_name(&view.unit).to_owned(),
+            unit: view.unit.clone(),
+            text: view.text.clone(),
+        });
         self.notify(Notice::DeadlockFound {
             id: view.id,
             kind: view.kind,

@@ -139,6 +139,7 @@ impl Engine {
             environment,
             timeout: Duration::from_micros(it.hook_timeout),
             stays: true,
+            ..Transient::default()
         };
         pass("before hook");
         if let Err(error) = pid1.run(&transient).await
@@ -165,7 +166,7 @@ impl Engine {
             command,
             environment: environment.unwrap_or_default(),
             timeout: COMMAND_TIME,
-            stays: false,
+            ..Transient::default()
         }
     }
 

@@ -110,7 +110,7 @@ impl Engine {
     }
 
     fn holding<'a>(&'a self, unit: &'a str) -> impl Iterator<Item = &'a Deployment> {
-        let task = self.policy.task_name(unit);
+        let task = self.policy.task_to_hold(unit);
         let closing = self.deployments.live().filter(|d| d.closes_admission());
         closing.filter(move |d| {
             d.members.contains_key(unit) || self.group_tasks(d).iter().any(|t| t.name == task)
