@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ACTIVE, Case, POLICY_DIR, UNIT_DIR};
+use super::{ACTIVE, Case, POLICY_DIR, QUEUE, UNIT_DIR};
 use crate::deployment::{INTERFACE, MANAGER, NAME, ROOT};
 use crate::wait::wait_for;
 
@@ -36,7 +36,10 @@ impl Case<'_> {
              ls -A /run/interlock/frozen 2>/dev/null | sed 's/^/a mark of a frozen unit: /'
              grep -rlx --include=cgroup.events 'frozen 1' /sys/fs/cgroup | sed 's/^/frozen: /'
              busctl call {NAME} {ROOT} {MANAGER} ListDeployments |
-                 grep -oE '\"[^\"]*\" \"[^\"]*\" \"(settling|ready|ending)\"' | sed 's/^/a live deployment: /'"
+                 grep -oE '\"[^\"]*\" \"[^\"]*\" \"(settling|ready|ending)\"' | sed 's/^/a live deployment: /'
+             busctl --json=short call {NAME} {ROOT} {QUEUE} ListQueued 'a{{sv}}' 0 |
+                 grep -oE '\"unit\":[^}}]*' | sed 's/^/queued: /'
+             busctl call {NAME} {ROOT} {QUEUE} ListPaused | grep -vx 'a(ssst) 0' | sed 's/^/paused: /'"
         );
         wait_for("nothing to be left", LEFTOVERS, || {
             left = self.sh(&script)?;
@@ -62,6 +65,8 @@ impl Case<'_> {
                      grep -qE '\"(settling|ready|ending)\"' || break
                  read -rt 0.05 <> <(:)
              done
+             busctl --quiet call {NAME} {ROOT} {QUEUE} Resume s '' 2>/dev/null
+             busctl --quiet call {NAME} {ROOT} {QUEUE} Cancel 'asa{{sv}}' 0 1 all b true 2>/dev/null
              for file in $(grep -rlx --include=cgroup.freeze 1 /sys/fs/cgroup); do echo 0 >$file; done
              systemctl cancel 2>/dev/null
              new=$(list | comm -13 /var/lib/testbed/active -)
@@ -77,9 +82,12 @@ impl Case<'_> {
                  while read -r path; do rm -rf -- \"$path\"; done
              rm -rf /run/interlock/policy.d/* /run/interlock/last-good-policy.toml /run/testbed
              rm -f /var/lib/systemd/timers/stamp-*
-             systemctl daemon-reload
-             systemctl start interlock.socket interlockd.service
-             interlockctl reload
+             systemctl --quiet is-active interlock.socket && systemctl --quiet is-active interlockd.service || {{
+                 systemctl daemon-reload
+                 systemctl start interlock.socket interlockd.service
+             }}
+             # That makes systemd reload, too.
+             interlockctl reload || {{ systemctl daemon-reload; interlockctl reload; }}
              systemctl reset-failed
              list | comm -13 /var/lib/testbed/active -"
         );
