@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::deploy::cli::DeployCommand;
-use super::{deploy, manual};
+use super::history::cli::{FailuresArgs, HistoryArgs};
+use super::queue::cli::{CapacityArgs, QueueArgs, SubmitArgs};
+use super::{deploy, history, manual, queue};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -34,8 +36,14 @@ pub enum Command {
     #[command(long_about = manual::WHY, after_long_help = manual::fields(manual::WHY_FIELDS))]
     Why(WhyArgs),
     /// List who waits, in which order, for what
-    #[command(long_about = manual::QUEUE, after_long_help = manual::fields(manual::QUEUE_FIELDS))]
-    Queue(Form),
+    #[command(long_about = queue::manual::QUEUE, after_long_help = manual::fields(queue::manual::QUEUE_FIELDS))]
+    Queue(QueueArgs),
+    /// List runs of tasks, and how they ended
+    #[command(long_about = history::manual::HISTORY, after_long_help = history::manual::after_help())]
+    History(HistoryArgs),
+    /// List why tasks fail, each cause once
+    #[command(long_about = history::manual::FAILURES, after_long_help = manual::fields(history::manual::FAILURES_FIELDS))]
+    Failures(FailuresArgs),
     /// List processes that wait for one another for ever
     #[command(long_about = manual::DEADLOCKS, after_long_help = manual::fields(manual::DEADLOCKS_FIELDS))]
     Deadlocks(Form),
@@ -48,9 +56,12 @@ pub enum Command {
     /// Run a command behind a gate of its own
     #[command(long_about = manual::RUN)]
     Run(RunArgs),
-    /// Start tasks after the task or transaction that asks for it
-    #[command(long_about = manual::SUBMIT)]
+    /// Queue starts of tasks, one or thousands
+    #[command(long_about = queue::manual::SUBMIT)]
     Submit(SubmitArgs),
+    /// List or change how much there is of a resource
+    #[command(long_about = queue::manual::CAPACITY, after_long_help = manual::fields(queue::manual::CAPACITY_FIELDS))]
+    Capacity(CapacityArgs),
     /// Tell whether the caller runs for a task that holds a resource
     #[command(long_about = manual::HOLDING)]
     Holding(HoldingArgs),
@@ -124,17 +135,6 @@ pub struct RunArgs {
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// Of `submit`.
-#[derive(Debug, Args)]
-pub struct SubmitArgs {
-    /// After the package transaction as well, in whose scriptlet this is
-    #[arg(long)]
-    pub after_transaction: bool,
-    /// Tasks' names, or their units; TASK@INSTANCE for a template
-    #[arg(required = true, value_name = "TASK")]
-    pub tasks: Vec<String>,
 }
 
 /// Of `holding`.

@@ -11,9 +11,11 @@ use zbus::{Connection, OwnedObjectPath};
 use super::error::{self, Answer, CtlError};
 use super::locks::{LockRow, Locks, RemarkRow};
 use super::model::{QueueEntry, Status, TaskDetails, TaskRow};
-use super::proxy::ERRORS;
+use super::proxy::history::HistoryProxy;
 use super::proxy::manager::{ManagerProxy, TASK_INTERFACE};
-use super::submit::SubmittedRow;
+use super::proxy::queue::QueueProxy;
+use super::proxy::{ERRORS, Options};
+use super::queue::submit::SubmittedRow;
 use super::text;
 
 /// A daemon that says nothing for so long is stuck; its start by the bus takes less.
@@ -156,6 +158,29 @@ impl Client {
         ask(what, answer).await
     }
 
+    /// As [`Client::ask`], for as long as polkit asks somebody.
+    pub async fn change<T>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, CtlError> {
+        answer.await.map_err(|error| failure(what, error))
+    }
+
+    /// What has been.
+    pub async fn history(&self) -> Result<HistoryProxy<'static>, CtlError> {
+        HistoryProxy::new(&self.connection)
+            .await
+            .map_err(|error| failure("can't use the bus", error))
+    }
+
+    /// What was submitted.
+    pub async fn submissions(&self) -> Result<QueueProxy<'static>, CtlError> {
+        QueueProxy::new(&self.connection)
+            .await
+            .map_err(|error| failure("can't use the bus", error))
+    }
+
     /// Whether a start of this task, or a command that uses this, wouldn't wait for the caller's own task.
     pub async fn check_request(
         &self,
@@ -184,18 +209,10 @@ impl Client {
     pub async fn submit(
         &self,
         tasks: &[String],
-        after_transaction: bool,
+        options: &Options<'_>,
     ) -> Result<Vec<u64>, CtlError> {
-        let options =
-            HashMap::from([("after-transaction", zbus::Variant::from(after_transaction))]);
-        let submitted = self.manager.submit(tasks, &options).await;
-        submitted.map_err(|source| match failure("can't submit it", source) {
-            CtlError::AccessDenied { what, .. } => CtlError::AccessDenied {
-                what,
-                advice: "It needs root, or polkit's word for the action org.interlock.Interlock1.submit.",
-            },
-            other => other,
-        })
+        let submitted = self.manager.submit(tasks, options).await;
+        submitted.map_err(not_submitted)
     }
 
     /// What is queued for later.
@@ -252,6 +269,17 @@ async fn ask<T>(
     }
 }
 
+/// Why nothing was submitted.
+pub(super) fn not_submitted(source: zbus::Error) -> CtlError {
+    match failure("can't submit it", source) {
+        CtlError::AccessDenied { what, .. } => CtlError::AccessDenied {
+            what,
+            advice: "It needs root, or polkit's word for the action org.interlock.Interlock1.submit.",
+        },
+        other => other,
+    }
+}
+
 /// What an error means to the operator.
 pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
     match error::answer(&source) {
@@ -271,7 +299,9 @@ pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
                 id: text,
                 nearest: Vec::new(),
             },
-            "NoSuchResource" => CtlError::NoSuchResource { message: text },
+            "NoSuchResource" | "NoSuchSignature" | "NoSuchBatch" | "NoSuchAction" => {
+                CtlError::NotThere { message: text }
+            }
             "WouldDeadlock" => CtlError::WouldDeadlock {
                 reason: text,
                 advice: "",

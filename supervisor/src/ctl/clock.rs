@@ -95,6 +95,15 @@ pub fn duration(usec: u64) -> String {
     parts.join(" ")
 }
 
+/// As [`duration`], but of less than ten seconds with its milliseconds: `250ms`, `1.204s`.
+pub fn short(usec: u64) -> String {
+    match usec / 1000 {
+        millis @ 0..1000 => format!("{millis}ms"),
+        millis @ 1000..10_000 => format!("{}.{:03}s", millis / 1000, millis % 1000),
+        _ => duration(usec),
+    }
+}
+
 /// A duration of the standard library, likewise.
 pub fn span(duration_: Duration) -> String {
     duration(u64::try_from(duration_.as_micros()).unwrap_or(u64::MAX))
@@ -134,6 +143,9 @@ mod tests {
         }
         assert!(duration(u64::MAX).ends_with('h'));
         assert_eq!(span(Duration::from_secs(184)), "3min 4s");
+        assert_eq!(short(250_000), "250ms");
+        assert_eq!(short(1_204_999), "1.204s");
+        assert_eq!(short(184 * SECOND), "3min 4s");
     }
 
     #[test]

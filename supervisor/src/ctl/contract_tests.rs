@@ -1,7 +1,5 @@
 //! What is documented against what is printed, and what the daemon's errors become.
 
-use std::collections::BTreeSet;
-
 use clap::{CommandFactory as _, Parser as _};
 use zbus::fdo;
 
@@ -9,6 +7,7 @@ use super::cli::Cli;
 use super::client::Client;
 use super::error::CtlError;
 use super::fake::{self, Script};
+use super::fixture::{documented, names};
 use super::manual;
 use super::model::{Queue, QueueEntry, TaskDetails};
 
@@ -17,24 +16,6 @@ fn script() -> Script {
         tasks: vec![("upcp", "upcp.service", "running")],
         ..Script::default()
     }
-}
-
-/// Names of all fields, as the manual writes them: `version`, `tasks[].name`.
-fn names(value: &serde_json::Value) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (key, value) in value.as_object().unwrap() {
-        match value.as_array().and_then(|array| array.first()) {
-            Some(first) if first.is_object() => {
-                found.extend(names(first).iter().map(|name| format!("{key}[].{name}")));
-            }
-            _ => drop(found.insert(key.clone())),
-        }
-    }
-    found
-}
-
-fn documented(fields: &[(&str, &str)]) -> BTreeSet<String> {
-    fields.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
 #[tokio::test]
@@ -76,7 +57,10 @@ fn queue_json_has_the_fields_of_the_manual_and_no_others() {
         queue: vec![QueueEntry::from(row)],
     };
     let queue = serde_json::to_value(queue).unwrap();
-    assert_eq!(names(&queue), documented(manual::QUEUE_FIELDS));
+    assert_eq!(
+        names(&queue),
+        documented(super::queue::manual::QUEUE_FIELDS)
+    );
 }
 
 #[tokio::test]
@@ -175,11 +159,14 @@ Commands:
   status     List every task and what it does just now
   why        Say why a task waits, runs or is blocked
   queue      List who waits, in which order, for what
+  history    List runs of tasks, and how they ended
+  failures   List why tasks fail, each cause once
   deadlocks  List processes that wait for one another for ever
   verify     Check the policy and print every mistake
   start      Start a task and wait for it
   run        Run a command behind a gate of its own
-  submit     Start tasks after the task or transaction that asks for it
+  submit     Queue starts of tasks, one or thousands
+  capacity   List or change how much there is of a resource
   holding    Tell whether the caller runs for a task that holds a resource
   locks      List who holds the locks of resources
   deploy     Deploy while the tasks of a group are at rest

@@ -106,10 +106,10 @@ pub enum CtlError {
         /// What else to do.
         advice: &'static str,
     },
-    /// The policy has no such resource.
+    /// There is no such resource, failure, batch or action.
     #[error("{message}")]
-    NoSuchResource {
-        /// What the daemon says, with the resources that there are.
+    NotThere {
+        /// What the daemon says, with those that there are.
         message: String,
     },
     /// It has no expiry that could be extended.
@@ -197,7 +197,7 @@ impl CtlError {
             CtlError::NoSuchTask { .. }
             | CtlError::NoSuchGroup { .. }
             | CtlError::NoSuchDeployment { .. }
-            | CtlError::NoSuchResource { .. }
+            | CtlError::NotThere { .. }
             | CtlError::NoDeployment { .. } => 4,
             // EDEADLK of errno(3), which says just that.
             CtlError::WouldDeadlock { .. } => 35,

@@ -13,7 +13,10 @@ use zbus::{Connection, Guid, ObjectPath, OwnedObjectPath, OwnedVariant, fdo, int
 use super::client::Client;
 use super::deploy::fake::{Deployments, Refusal};
 use super::deploy::proxy::ListedDeployment;
-use super::proxy::manager::{ListedTask, QueuedTask};
+use super::history::fake::History;
+use super::proxy::Row;
+use super::proxy::manager::{ListedTask, QueuedTask, SubmittedStart};
+use super::queue::fake::{Queue, Submissions};
 
 /// What the fakes answer, and what they were asked.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,10 @@ pub struct Script {
     pub started: Arc<Mutex<Vec<String>>>,
     /// What it does with deployments.
     pub deployments: Deployments,
+    /// What it does with submissions.
+    pub submissions: Submissions,
+    /// What it was asked about the past.
+    pub history: History,
 }
 
 struct Manager(Script);
@@ -125,6 +132,14 @@ impl Manager {
     ) -> Result<(OwnedObjectPath, zbus::wire::OwnedFd), Refusal> {
         let deployments = &self.0.deployments;
         deployments.begin(group, reason, options, server).await
+    }
+
+    fn submit(&self, tasks: Vec<String>, options: Row) -> fdo::Result<Vec<u64>> {
+        self.0.submissions.submit(&tasks, options)
+    }
+
+    fn list_submitted(&self) -> Vec<SubmittedStart> {
+        Vec::new()
     }
 
     fn list_deployments(&self) -> Vec<ListedDeployment> {
@@ -252,6 +267,11 @@ pub async fn client(script: &Script) -> (Client, Connection) {
         .server(Guid::generate())
         .p2p()
         .serve_at("/org/interlock/Interlock1", Manager(script.clone()))
+        .serve_at(
+            "/org/interlock/Interlock1",
+            Queue(script.submissions.clone()),
+        )
+        .serve_at("/org/interlock/Interlock1", script.history.clone())
         .serve_at("/org/freedesktop/systemd1", Systemd(script.clone()));
     for (name, unit, state) in &script.tasks {
         server = server.serve_at(object(unit), Task(name, unit, state));

@@ -12,9 +12,32 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use super::cli::{Cli, GenerateArgs, Generated};
 use super::deploy::manual as deploy;
 use super::error::{CtlError, Outcome};
+use super::history::manual as history;
 use super::manual;
+use super::queue::manual as queue;
 
 const NAME: &str = "interlockctl";
+
+/// A command, and the fields that it prints with their descriptions.
+type Fields = (&'static str, &'static [(&'static str, &'static str)]);
+
+const FIELDS: &[Fields] = &[
+    ("status --json", manual::STATUS_FIELDS),
+    ("why --json", manual::WHY_FIELDS),
+    ("queue --json", queue::QUEUE_FIELDS),
+    ("queue list --json", queue::LIST_FIELDS),
+    ("queue batches --json", queue::BATCHES_FIELDS),
+    ("capacity --json", queue::CAPACITY_FIELDS),
+    ("history --json", history::HISTORY_FIELDS),
+    ("history --exceeding SPAN --json", history::EXCEEDING_FIELDS),
+    ("history --at-risk --json", history::AT_RISK_FIELDS),
+    ("failures --json", history::FAILURES_FIELDS),
+    ("deadlocks --json", manual::DEADLOCKS_FIELDS),
+    ("verify --json", manual::VERIFY_FIELDS),
+    ("locks --json", manual::LOCKS_FIELDS),
+    ("deploy list --json", deploy::LIST_FIELDS),
+    ("deploy show --json", deploy::SHOW_FIELDS),
+];
 
 /// Writes what was asked for.
 pub fn run(args: &GenerateArgs) -> Result<Outcome, CtlError> {
@@ -43,14 +66,18 @@ fn completions(dir: &Path) -> io::Result<()> {
 /// Without what is hidden from people: clap_complete would offer it.
 fn shown(name: &'static str, command: &Command) -> Command {
     let visible = visible(command).map(|sub| match sub.get_name() {
-        // The one that has commands of its own. (A command's name can't be made from one that isn't static.)
+        // Those that have commands of their own. (A command's name can't be made from one that isn't static.)
         "deploy" => shown("deploy", sub),
+        "queue" => shown("queue", sub),
+        "failures" => shown("failures", sub),
         _ => sub.clone(),
     });
     Command::new(name)
         .about(command.get_about().cloned().unwrap_or_default())
         .disable_help_subcommand(true)
-        .subcommand_required(true)
+        .subcommand_required(command.is_subcommand_required_set())
+        .args_conflicts_with_subcommands(command.is_args_conflicts_with_subcommands_set())
+        .args(command.get_arguments().cloned())
         .subcommands(visible.collect::<Vec<Command>>())
 }
 
@@ -77,7 +104,7 @@ fn synopsis(command: &Command) -> Roff {
     roff.control("SH", ["SYNOPSIS"]);
     let callable = all(command).into_iter();
     for (at, (name, sub)) in callable
-        .filter(|(_, sub)| !sub.has_subcommands())
+        .filter(|(_, sub)| !sub.is_subcommand_required_set())
         .enumerate()
     {
         if at > 0 {
@@ -160,7 +187,7 @@ fn commands(command: &Command) -> Roff {
     roff.control("SH", ["COMMANDS"]);
     for (name, sub) in all(command) {
         roff.control("SS", [name.as_str()]);
-        if !sub.has_subcommands() {
+        if !sub.is_subcommand_required_set() {
             roff.text(usage(&name, sub));
             roff.control("PP", []);
         }
@@ -185,16 +212,8 @@ fn closing() -> Roff {
     list(&mut roff, &manual::EXIT_STATUS);
     roff.control("SH", ["JSON"]);
     paragraphs(&mut roff, manual::JSON);
-    for (command, fields) in [
-        ("status --json", manual::STATUS_FIELDS),
-        ("why --json", manual::WHY_FIELDS),
-        ("queue --json", manual::QUEUE_FIELDS),
-        ("deadlocks --json", manual::DEADLOCKS_FIELDS),
-        ("verify --json", manual::VERIFY_FIELDS),
-        ("deploy list --json", deploy::LIST_FIELDS),
-        ("deploy show --json", deploy::SHOW_FIELDS),
-    ] {
-        roff.control("SS", [command]);
+    for (command, fields) in FIELDS {
+        roff.control("SS", [*command]);
         list(&mut roff, fields);
     }
     roff.control("SH", ["ENVIRONMENT"]);
@@ -261,19 +280,8 @@ mod tests {
                 assert!(page.contains(&format!("--{arg}")), "{arg}");
             }
         }
-        let fields = [
-            manual::STATUS_FIELDS,
-            manual::WHY_FIELDS,
-            manual::QUEUE_FIELDS,
-            manual::DEADLOCKS_FIELDS,
-            manual::VERIFY_FIELDS,
-            deploy::LIST_FIELDS,
-            deploy::SHOW_FIELDS,
-        ];
-        for (name, _) in manual::EXIT_STATUS
-            .iter()
-            .chain(fields.into_iter().flatten())
-        {
+        let fields = FIELDS.iter().flat_map(|(_, fields)| *fields);
+        for (name, _) in manual::EXIT_STATUS.iter().chain(fields) {
             assert!(page.contains(&format!("\\fB{name}\\fR\n")), "{name}");
         }
     }

@@ -27,10 +27,6 @@ pub const WHY: &str = "\
 Says in one paragraph why a task is in its state: what it waits for, who holds
 that, since when and for how long usually, and what comes before it.";
 
-/// What `queue` does.
-pub const QUEUE: &str =
-    "Lists the tasks that wait at their gates, in the order in which they are served.";
-
 /// What `deadlocks` does.
 pub const DEADLOCKS: &str = "\
 Lists the deadlocks that are and the last ones that have been, the oldest
@@ -68,16 +64,6 @@ its exit status. Who is waited for is told after a second. Ctrl-C stops it.
 
 From inside a task that it would have to wait for it is refused at once, with
 exit status 35; see submit.";
-
-/// What `submit` does.
-pub const SUBMIT: &str = "\
-Queues starts of tasks for later: called from inside a task, for after that
-task; with --after-transaction also for after the package transaction in whose
-scriptlet it is called. Otherwise they start at once, each waiting at its gate.
-They are on disk when this returns, and survive a reboot. The same task asked
-for several times from the same place starts once.
-
-Packages do so in their scriptlets with the macro %interlock_submit TASK.";
 
 /// What `holding` does.
 pub const HOLDING: &str = "\
@@ -130,7 +116,10 @@ pub const EXIT_STATUS: [(&str, &str); 11] = [
         "Wrong usage, as an unknown option or a template without an instance.",
     ),
     ("3", "The policy has errors (verify, reload)."),
-    ("4", "No such task, group or deployment."),
+    (
+        "4",
+        "No such task, group, deployment, resource, batch, action or failure.",
+    ),
     (
         "35",
         "Refused, since it would wait for the very task that it was called from.",
@@ -204,19 +193,6 @@ pub const WHY_FIELDS: &[(&str, &str)] = &[
         "usual_wait_usec",
         "how long it usually waits at its gate, or null",
     ),
-];
-
-/// Fields of `queue --json`.
-pub const QUEUE_FIELDS: &[(&str, &str)] = &[
-    ("queue[].position", "its place, from 1"),
-    ("queue[].task", "the task's name in the policy"),
-    ("queue[].unit", "its unit"),
-    (
-        "queue[].waiting_for",
-        "array of the resources that it waits for",
-    ),
-    ("queue[].reason", "one line about what it waits for"),
-    ("queue[].since_usec", "since when it waits, or null"),
 ];
 
 /// Fields of `deadlocks --json`.

@@ -12,11 +12,14 @@ pub mod deploy;
 pub mod ending;
 pub mod error;
 pub mod generate;
+pub mod history;
 pub mod holding;
 pub mod jobs;
+pub mod line;
 pub mod locks;
 pub mod manual;
 pub mod model;
+pub mod moment;
 pub mod output;
 pub mod proxy;
 pub mod queue;
@@ -24,7 +27,6 @@ pub mod reload;
 pub mod run;
 pub mod start;
 pub mod status;
-pub mod submit;
 pub mod table;
 pub mod text;
 pub mod verify;
@@ -60,12 +62,15 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Status(args) => status::run(&Client::connect().await?, &args).await,
         Command::Why(args) => why::run(&Client::connect().await?, &args).await,
         Command::Queue(args) => queue::run(&Client::connect().await?, &args).await,
+        Command::History(args) => history::run(&Client::connect().await?, &args).await,
+        Command::Failures(args) => history::failures::run(&Client::connect().await?, &args).await,
         Command::Deadlocks(args) => deadlocks::run(&Client::connect().await?, &args).await,
         Command::Verify(args) => verify::run(&args),
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
         Command::Deploy(command) => deploy::run(&Client::connect().await?, &command).await,
         Command::Run(args) => run::run(&Client::connect().await?, &args).await,
-        Command::Submit(args) => submit::run(&Client::connect().await?, &args).await,
+        Command::Capacity(args) => queue::capacity::run(&Client::connect().await?, &args).await,
+        Command::Submit(args) => queue::submit::run(&Client::connect().await?, &args).await,
         Command::Holding(args) => holding::run(&args).await,
         Command::Locks(args) => locks::run(&Client::connect().await?, &args).await,
         Command::Reload => reload::run(&Client::connect().await?).await,

@@ -1,7 +1,6 @@
 //! `interlockctl start TASK`: starts a task's unit and tells how it went.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -13,8 +12,9 @@ use super::client::Client;
 use super::ending::{Ending, Target, tell};
 use super::error::{CtlError, Outcome};
 use super::jobs::{self, Job, JobResult};
+use super::line::Line;
 use super::model::{self, QueueEntry, TaskRow};
-use super::output::{self, Screen};
+use super::output;
 use super::proxy::manager::TaskSkippedStream;
 use super::{clock, text};
 use crate::instance;
@@ -46,7 +46,7 @@ pub async fn run(client: &Client, args: &StartArgs) -> Result<Outcome, CtlError>
         return Ok(Outcome::Done);
     }
     let began = Instant::now();
-    let mut progress = Progress::on_stderr();
+    let mut progress = Line::on_stderr();
     let mut watch = Watch {
         client,
         target: &target,
@@ -157,7 +157,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn wait(&mut self, job: &mut Job, progress: &mut Progress, began: Instant) -> JobResult {
+    async fn wait(&mut self, job: &mut Job, progress: &mut Line, began: Instant) -> JobResult {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -213,48 +213,6 @@ fn waiting(label: &str, entry: Option<&QueueEntry>, took: Duration) -> String {
     match entry {
         Some(entry) => format!("{label} ({took}): {}", entry.reason),
         None => format!("{label} is starting or running ({took})"),
-    }
-}
-
-/// One line on a terminal, written over and over.
-struct Progress {
-    cells: Option<usize>,
-    dirty: bool,
-}
-
-impl Progress {
-    fn on_stderr() -> Self {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let shown = io::stderr().is_terminal() && !dumb;
-        // One cell less, so that the cursor doesn't wrap to the next line.
-        let cells = Screen::of_stdout(false)
-            .width
-            .unwrap_or(output::USUAL_WIDTH)
-            .saturating_sub(1);
-        Self {
-            cells: shown.then_some(cells),
-            dirty: false,
-        }
-    }
-
-    fn shown(&self) -> bool {
-        self.cells.is_some()
-    }
-
-    fn show(&mut self, line: &str) {
-        let Some(cells) = self.cells else { return };
-        let mut stderr = io::stderr().lock();
-        let line = text::fit(&text::one_line(line), cells);
-        // EL: the rest of the old line goes.
-        let _ = write!(stderr, "\r{line}\x1b[K").and_then(|()| stderr.flush());
-        self.dirty = true;
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.dirty) {
-            let mut stderr = io::stderr().lock();
-            let _ = write!(stderr, "\r\x1b[K").and_then(|()| stderr.flush());
-        }
     }
 }
 

@@ -17,3 +17,11 @@ pub type Row = HashMap<String, OwnedVariant>;
 
 /// Options of a request, or what a list is narrowed down by.
 pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
+
+/// Those options that have a value.
+pub fn given<'a, const N: usize>(all: [(&'static str, Option<Variant<'a>>); N]) -> Options<'a> {
+    let given = all
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    given.collect()
+}

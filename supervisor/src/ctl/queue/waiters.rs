@@ -1,12 +1,15 @@
 //! `interlockctl queue`: who waits, in which order, for what.
 
-use super::cli::Form;
-use super::client::Client;
-use super::clock::Clock;
-use super::error::{CtlError, Outcome};
-use super::model::{self, Queue, QueueEntry};
-use super::output::{self, Screen};
-use super::table::{self, Cell, Column};
+use crate::ctl::cli::Form;
+use crate::ctl::client::Client;
+use crate::ctl::clock::Clock;
+use crate::ctl::error::{CtlError, Outcome};
+use crate::ctl::model::{self, Queue, QueueEntry, take};
+use crate::ctl::output::{self, Screen};
+use crate::ctl::proxy::Row;
+use crate::ctl::proxy::queue::Paused;
+use crate::ctl::table::{self, Cell, Column};
+use crate::ctl::text;
 
 const COLUMNS: [Column; 4] = [
     Column::number("#"),
@@ -18,10 +21,62 @@ const COLUMNS: [Column; 4] = [
 /// Asks and prints.
 pub async fn run(client: &Client, args: &Form) -> Result<Outcome, CtlError> {
     let queue = client.queue().await?;
-    output::show(&Queue { queue }, args, render)
+    let submitted = submitted(client).await;
+    output::show(&Queue { queue }, args, |all, clock, screen| {
+        let text = render(all, clock, screen);
+        match &submitted {
+            Some(line) => format!("{text}\n{line}\n"),
+            None => text,
+        }
+    })
 }
 
 /// What is printed without `--json`.
+/// What else waits, in one line; it is worth no error.
+async fn submitted(client: &Client) -> Option<String> {
+    let queue = client.submissions().await.ok()?;
+    let counts = queue.count_queued().await.ok()?;
+    let paused = queue.list_paused().await.unwrap_or_default();
+    summary(counts, &paused)
+}
+
+pub(super) fn summary(counts: Vec<Row>, paused: &[Paused]) -> Option<String> {
+    let mut sums = [0_u64; 3];
+    for mut row in counts {
+        let mut number = |name: &str| take::<u64>(&mut row, name);
+        let waiting = number("queued") + number("behind");
+        for (sum, more) in sums
+            .iter_mut()
+            .zip([waiting, number("delayed"), number("running")])
+        {
+            *sum += more;
+        }
+    }
+    let [waiting, delayed, running] = sums;
+    let mut parts = Vec::new();
+    for (number, what) in [
+        (waiting, "submitted"),
+        (delayed, "to be tried again"),
+        (running, "of them running"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {what}"));
+        }
+    }
+    for (task, reason, ..) in paused {
+        let what = match task.as_str() {
+            "" => "the queue is paused".to_owned(),
+            task => format!("{task} is paused"),
+        };
+        parts.push(match reason.as_str() {
+            "" => what,
+            reason => format!("{what} ({reason})"),
+        });
+    }
+    let text = text::one_line(&parts.join(", "));
+    (!parts.is_empty()).then(|| format!("Queued: {text}; see interlockctl queue list."))
+}
+
 fn render(all: &Queue, clock: &Clock, screen: &Screen) -> String {
     let row = |entry: &QueueEntry| {
         vec![
@@ -38,7 +93,6 @@ fn render(all: &Queue, clock: &Clock, screen: &Screen) -> String {
 mod tests {
     use super::*;
     use crate::ctl::fixture::{NOW, SCREEN, clock};
-    use crate::ctl::text;
 
     fn shown(queue: Vec<QueueEntry>) -> String {
         render(&Queue { queue }, &clock(), &SCREEN)
