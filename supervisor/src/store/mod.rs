@@ -1,5 +1,9 @@
-//! What must survive interlockd and the host: deployments, interruptions, stale runs. In the state database, each
-//! change on disk before it takes effect.
+//! What must survive interlockd and the host: deployments, interruptions, stale runs, the queue, operators' words.
+//! In the state database, each change on disk before it takes effect.
+
+mod batches;
+mod operator;
+pub mod queue;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +12,10 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, params};
 
 use crate::deploy::Deployment;
+
+pub use batches::Batch;
+pub use operator::{Capacity, Paused};
+pub use queue::{Counts, Entry, Filter, Kind, Next, Outcome, State};
 
 /// How many deployments are remembered that are over.
 const REMEMBERED: i64 = 20;
@@ -19,29 +27,6 @@ pub struct Stale {
     pub invocation: String,
     /// The deployment since which its code is old.
     pub deployment: String,
-}
-
-/// A start that is queued for later.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Submission {
-    /// Its number.
-    pub id: u64,
-    /// The unit to be started.
-    pub unit: String,
-    /// Who asked, for people.
-    pub by: String,
-    /// When, microseconds of `CLOCK_REALTIME`.
-    pub at: u64,
-    /// The task whose run has to end first; empty if none.
-    pub after_unit: String,
-    /// The process whose transaction has to end first; 0 if none.
-    pub after_pid: i32,
-    /// When that process started, clock ticks since boot.
-    pub after_start: u64,
-    /// The boot of all these.
-    pub boot: String,
-    /// Its start may have been sent already.
-    pub starting: bool,
 }
 
 /// What one step changes.
@@ -213,80 +198,6 @@ impl Store {
         }
     }
 
-    /// Keeps a start for later. One that is kept already, for the same unit after the same, is not kept twice.
-    ///
-    /// # Errors
-    /// If it can't be written down.
-    pub fn submit(&mut self, it: &Submission) -> Result<u64, StoreError> {
-        let database = self.database()?;
-        let values = params![
-            it.unit,
-            it.by,
-            signed(it.at),
-            it.after_unit,
-            it.after_pid,
-            signed(it.after_start),
-            it.boot
-        ];
-        let id: i64 = database.query_row(
-            "INSERT INTO submissions (unit, by, at, after_unit, after_pid, after_start, boot, starting)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)
-             ON CONFLICT (unit, after_unit, after_pid, after_start, boot, starting) DO UPDATE SET by = by
-             RETURNING id",
-            values,
-            |row| row.get(0),
-        )?;
-        Ok(u64::try_from(id).unwrap_or(0))
-    }
-
-    /// All that are kept, in the order in which they came.
-    pub fn submissions(&mut self) -> Vec<Submission> {
-        let read = |database: &Connection| -> rusqlite::Result<Vec<Submission>> {
-            let mut statement = database.prepare_cached(
-                "SELECT id, unit, by, at, after_unit, after_pid, after_start, boot, starting
-                 FROM submissions ORDER BY id",
-            )?;
-            let rows = statement.query_map([], |row| {
-                let number = |at| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
-                Ok(Submission {
-                    id: number(0)?,
-                    unit: row.get(1)?,
-                    by: row.get(2)?,
-                    at: number(3)?,
-                    after_unit: row.get(4)?,
-                    after_pid: row.get(5)?,
-                    after_start: number(6)?,
-                    boot: row.get(7)?,
-                    starting: row.get(8)?,
-                })
-            })?;
-            rows.collect()
-        };
-        let rows = self.database().ok().map(|database| read(database));
-        rows.and_then(Result::ok).unwrap_or_default()
-    }
-
-    /// Its start is about to be sent.
-    ///
-    /// # Errors
-    /// If it can't be written down.
-    pub fn submission_starts(&mut self, id: u64) -> Result<(), StoreError> {
-        // The same work may have been submitted anew meanwhile, and sent before.
-        let sql = "UPDATE OR REPLACE submissions SET starting = 1 WHERE id = ?1";
-        self.database()?.execute(sql, [signed(id)])?;
-        Ok(())
-    }
-
-    /// It has been started.
-    pub fn forget_submission(&mut self, id: u64) {
-        if let Ok(database) = self.database()
-            && let Err(error) =
-                database.execute("DELETE FROM submissions WHERE id = ?1", [signed(id)])
-        {
-            tracing::warn!(id, %error, "cannot forget a submitted start");
-        }
-    }
-
     fn database(&mut self) -> Result<&mut Connection, StoreError> {
         self.database.as_mut().ok_or(StoreError::Closed)
     }
@@ -308,7 +219,7 @@ fn forget_old(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let database = Connection::open(path)?;
+    let mut database = Connection::open(path)?;
     database.busy_timeout(Duration::from_secs(2))?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     // What was promised must survive a power loss (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -320,20 +231,22 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
          CREATE TABLE IF NOT EXISTS interruptions (
              unit TEXT NOT NULL, deployment TEXT NOT NULL, at INTEGER NOT NULL,
              PRIMARY KEY (unit, deployment)) STRICT;
-         CREATE TABLE IF NOT EXISTS submissions (
-             id INTEGER PRIMARY KEY AUTOINCREMENT, unit TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL,
-             after_unit TEXT NOT NULL, after_pid INTEGER NOT NULL, after_start INTEGER NOT NULL,
-             boot TEXT NOT NULL, starting INTEGER NOT NULL,
-             UNIQUE (unit, after_unit, after_pid, after_start, boot, starting)) STRICT;
          CREATE TABLE IF NOT EXISTS stale (
              unit TEXT PRIMARY KEY, invocation TEXT NOT NULL, deployment TEXT NOT NULL) STRICT;",
     )?;
+    batches::prepare(&database)?;
+    queue::prepare(&mut database)?;
+    operator::prepare(&database)?;
     Ok(database)
 }
 
 /// SQLite's integers are signed; our times fit until the year 294247.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -367,25 +280,6 @@ mod tests {
         assert!(again.interruptions("a.service", 9).is_empty());
         assert_eq!(again.stale().get("a.service"), Some(&stale));
         assert_ne!(again.next_id("web").unwrap(), id);
-    }
-
-    #[test]
-    fn a_submission_is_kept_once_until_it_has_started() {
-        let mut store = Store::open(Path::new(":memory:"));
-        let it = Submission {
-            unit: "a.service".to_owned(),
-            after_unit: "upcp.service".to_owned(),
-            ..Submission::default()
-        };
-        let id = store.submit(&it).unwrap();
-        assert_eq!(store.submit(&it).unwrap(), id);
-        store.submission_starts(id).unwrap();
-        // Asked for again after it was sent: that is another run.
-        let next = store.submit(&it).unwrap();
-        assert_ne!(next, id);
-        store.forget_submission(id);
-        let kept: Vec<u64> = store.submissions().iter().map(|it| it.id).collect();
-        assert_eq!(kept, [next]);
     }
 
     #[test]

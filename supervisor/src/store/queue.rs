@@ -1,0 +1,636 @@
+//! The queue of starts: what was submitted, and retries. An entry is on disk before anybody is told that it is queued,
+//! and is gone in the same transaction in which its batch counts it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::{Store, StoreError, batches, signed, unsigned};
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// To be started when there is room.
+    #[default]
+    Queued,
+    /// Queued from [`Entry::not_before`] on.
+    Delayed,
+    /// Queued when the task's run or the transaction from inside which it was asked for is over.
+    Behind,
+    /// Its lease was granted; what became of it isn't known yet.
+    Running,
+}
+
+impl State {
+    /// As on D-Bus.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delayed => "delayed",
+            Self::Behind => "behind",
+            Self::Running => "running",
+        }
+    }
+
+    fn number(self) -> i64 {
+        match self {
+            Self::Queued => 0,
+            Self::Delayed => 1,
+            Self::Behind => 2,
+            Self::Running => 3,
+        }
+    }
+
+    fn of(number: i64) -> Self {
+        match number {
+            1 => Self::Delayed,
+            2 => Self::Behind,
+            3 => Self::Running,
+            _ => Self::Queued,
+        }
+    }
+
+    /// By its name on D-Bus.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Queued, Self::Delayed, Self::Behind, Self::Running];
+        all.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// Why an entry is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody asked for it.
+    #[default]
+    Submitted,
+    /// A run of the unit has failed that nobody had submitted.
+    Retry,
+}
+
+/// A start that is to happen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub id: u64,
+    /// The unit to be started.
+    pub unit: String,
+    /// Its task's name.
+    pub task: String,
+    /// Where it stands.
+    pub state: State,
+    /// Why it is there.
+    pub kind: Kind,
+    /// Higher is started first; added to the task's.
+    pub priority: i32,
+    /// Lower is started first, among equals.
+    pub position: i64,
+    /// The batch that it belongs to.
+    pub batch: Option<u64>,
+    /// Who asked, for people.
+    pub by: String,
+    /// When, microseconds of `CLOCK_REALTIME`.
+    pub at: u64,
+    /// Earliest start, microseconds of `CLOCK_REALTIME`.
+    pub not_before: u64,
+    /// Latest start (its window's end), microseconds of `CLOCK_REALTIME`; 0 if none.
+    pub not_after: u64,
+    /// Which run of its streak the next one is, from 1.
+    pub attempt: u32,
+    /// Signatures of the streak's failures.
+    pub signatures: Vec<String>,
+    /// The task whose run has to end first; empty if none.
+    pub after_unit: String,
+    /// The process whose transaction has to end first; 0 if none.
+    pub after_pid: i32,
+    /// When that process started, clock ticks since boot.
+    pub after_start: u64,
+    /// The boot of these, or of its run.
+    pub boot: String,
+    /// When its run's lease was granted, microseconds of `CLOCK_REALTIME`; 0 if it doesn't run.
+    pub granted: u64,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its run has succeeded.
+    Done,
+    /// Its last run has failed.
+    Failed,
+    /// It isn't wanted any more.
+    Cancelled,
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this task, or this unit.
+    pub task: Option<String>,
+    /// Of this batch.
+    pub batch: Option<u64>,
+    /// In this state.
+    pub state: Option<State>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Numbers of a task's entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// To be started when there is room.
+    pub queued: u64,
+    /// Queued later.
+    pub delayed: u64,
+    /// Queued after something.
+    pub behind: u64,
+    /// Running, or just ended.
+    pub running: u64,
+}
+
+/// Where to put entries among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Before all others of equal priority.
+    First,
+    /// After them.
+    Last,
+    /// This priority.
+    Priority(i32),
+}
+
+const COLUMNS: &str = "id, unit, task, state, kind, priority, position, batch, by, at, not_before, not_after, attempt,
+     signatures, after_unit, after_pid, after_start, boot, granted";
+
+pub(super) fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
+    database.execute_batch(
+        "CREATE TABLE IF NOT EXISTS queue (
+             id INTEGER PRIMARY KEY AUTOINCREMENT, unit TEXT NOT NULL, task TEXT NOT NULL,
+             state INTEGER NOT NULL, kind INTEGER NOT NULL, priority INTEGER NOT NULL, position INTEGER NOT NULL,
+             batch INTEGER, by TEXT NOT NULL, at INTEGER NOT NULL,
+             not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
+             attempt INTEGER NOT NULL, signatures TEXT NOT NULL,
+             after_unit TEXT NOT NULL, after_pid INTEGER NOT NULL, after_start INTEGER NOT NULL,
+             boot TEXT NOT NULL, granted INTEGER NOT NULL) STRICT;
+         CREATE INDEX IF NOT EXISTS queue_next ON queue (state, task, priority DESC, position);
+         CREATE INDEX IF NOT EXISTS queue_due ON queue (state, not_before);
+         CREATE INDEX IF NOT EXISTS queue_position ON queue (position);
+         CREATE INDEX IF NOT EXISTS queue_batch ON queue (batch, state) WHERE batch IS NOT NULL;
+         -- A unit waits once; whoever asks again is served by the same run.
+         CREATE UNIQUE INDEX IF NOT EXISTS queue_waiting ON queue (unit) WHERE state < 2;
+         CREATE UNIQUE INDEX IF NOT EXISTS queue_behind ON queue (unit, after_unit, after_pid, after_start, boot)
+             WHERE state = 2;
+         CREATE INDEX IF NOT EXISTS queue_running ON queue (unit) WHERE state = 3;",
+    )?;
+    take_over_submissions(database)
+}
+
+/// What an earlier version kept: all of it waited for something, or was about to be started.
+fn take_over_submissions(database: &mut Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'submissions'";
+    if database.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(());
+    }
+    let transaction = database.transaction()?;
+    transaction.execute_batch(
+        "INSERT OR IGNORE INTO queue (unit, task, state, kind, priority, position, by, at, not_before, not_after,
+             attempt, signatures, after_unit, after_pid, after_start, boot, granted)
+         SELECT unit, unit, CASE starting WHEN 1 THEN 3 ELSE 2 END, 0, 0, id, by, at, 0, 0, 1, '',
+             after_unit, after_pid, after_start, boot, CASE starting WHEN 1 THEN at ELSE 0 END
+         FROM submissions ORDER BY id;
+         DROP TABLE submissions;",
+    )?;
+    transaction.commit()
+}
+
+impl Store {
+    /// Keeps starts for later, all or none. A unit that waits already isn't queued twice: the number is that
+    /// one's, and a delayed retry is due at once.
+    ///
+    /// # Errors
+    /// If they can't be written down.
+    pub fn submit(&mut self, entries: &[Entry]) -> Result<Vec<u64>, StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let mut position: i64 =
+            transaction.query_row("SELECT coalesce(max(position), 0) FROM queue", [], |row| {
+                row.get(0)
+            })?;
+        let mut ids = Vec::with_capacity(entries.len());
+        let mut fresh = BTreeMap::<u64, u64>::new();
+        for it in entries {
+            if let Some(id) = waits_already(&transaction, it)? {
+                ids.push(unsigned(id));
+                continue;
+            }
+            position += 1;
+            ids.push(insert(&transaction, it, position)?);
+            if let Some(batch) = it.batch {
+                *fresh.entry(batch).or_default() += 1;
+            }
+        }
+        for (batch, more) in fresh {
+            batches::grow(&transaction, batch, more)?;
+        }
+        transaction.commit()?;
+        Ok(ids)
+    }
+
+    /// The first of a task's entries that are to be started when there is room.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn heads(&self, task: &str, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM queue WHERE state = 0 AND task = ?1 ORDER BY priority DESC, position LIMIT ?2"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.entries(&sql, params![task, limit])
+    }
+
+    /// The entry of this unit that is queued or delayed.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn waiting(&self, unit: &str) -> Result<Option<Entry>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM queue WHERE unit = ?1 AND state < 2");
+        Ok(self.entries(&sql, params![unit])?.pop())
+    }
+
+    /// All that wait for a task's run or for a transaction.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn behind(&self) -> Result<Vec<Entry>, StoreError> {
+        self.entries(
+            &format!("SELECT {COLUMNS} FROM queue WHERE state = 2 ORDER BY id"),
+            &[],
+        )
+    }
+
+    /// All that run, as far as is known.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn running(&self) -> Result<Vec<Entry>, StoreError> {
+        self.entries(
+            &format!("SELECT {COLUMNS} FROM queue WHERE state = 3 ORDER BY id"),
+            &[],
+        )
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn entry(&self, id: u64) -> Result<Option<Entry>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM queue WHERE id = ?1");
+        Ok(self.entries(&sql, params![signed(id)])?.pop())
+    }
+
+    /// What it waited for is over.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn nothing_before(&mut self, id: u64) -> Result<(), StoreError> {
+        let database = self.database()?;
+        let sql = "UPDATE OR IGNORE queue SET state = 0 WHERE id = ?1 AND state = 2";
+        database.execute(sql, [signed(id)])?;
+        // The same unit waits already: one run serves both.
+        database.execute(
+            "DELETE FROM queue WHERE id = ?1 AND state = 2",
+            [signed(id)],
+        )?;
+        Ok(())
+    }
+
+    /// Queues what is delayed no longer. Says of which tasks that was.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn wake(&mut self, now: u64) -> Result<BTreeSet<String>, StoreError> {
+        let sql = "UPDATE queue SET state = 0 WHERE state = 1 AND not_before <= ?1 RETURNING task";
+        let mut statement = self.database()?.prepare_cached(sql)?;
+        let tasks = statement.query_map([signed(now)], |row| row.get(0))?;
+        Ok(tasks.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// It isn't started before then, though it was queued.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn put_off(&mut self, id: u64, not_before: u64) -> Result<(), StoreError> {
+        let sql = "UPDATE queue SET state = 1, not_before = ?2 WHERE id = ?1 AND state = 0";
+        let values = params![signed(id), signed(not_before)];
+        self.database()?.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    /// When the next delayed entry is due, microseconds of `CLOCK_REALTIME`.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn next_wake(&mut self) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT min(not_before) FROM queue WHERE state = 1";
+        let mut statement = self.database()?.prepare_cached(sql)?;
+        let next: Option<i64> = statement.query_row([], |row| row.get(0))?;
+        Ok(next.map(unsigned))
+    }
+
+    /// A run of the unit begins: it serves the entry that waits, if one does.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn begins(&mut self, unit: &str, at: u64, boot: &str) -> Result<Option<Entry>, StoreError> {
+        let sql = format!(
+            "UPDATE queue SET state = 3, granted = ?2, boot = ?3 WHERE unit = ?1 AND state < 2 RETURNING {COLUMNS}"
+        );
+        let mut statement = self.database()?.prepare_cached(&sql)?;
+        let entry = statement.query_row(params![unit, signed(at), boot], read);
+        Ok(entry.optional()?)
+    }
+
+    /// It is over, and its batch counts it. Says which batch that ended.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn over(&mut self, id: u64, how: Outcome, now: u64) -> Result<Option<u64>, StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let ended = remove(&transaction, id, how, now)?;
+        transaction.commit()?;
+        Ok(ended)
+    }
+
+    /// It is to run again, from `not_before` on; `attempt`, `signatures` and `not_after` as they are in it.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn again(&mut self, it: &Entry) -> Result<(), StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let state = match it.not_before {
+            0 => State::Queued,
+            _ => State::Delayed,
+        };
+        let sql = "UPDATE OR IGNORE queue SET state = ?2, not_before = ?3, not_after = ?4, attempt = ?5, signatures = ?6,
+                   granted = 0 WHERE id = ?1 AND state = 3";
+        let values = params![
+            signed(it.id),
+            state.number(),
+            signed(it.not_before),
+            signed(it.not_after),
+            it.attempt,
+            it.signatures.join(" "),
+        ];
+        if transaction.prepare_cached(sql)?.execute(values)? == 0 {
+            // It was submitted anew while it ran: that run is the next.
+            remove(&transaction, it.id, Outcome::Cancelled, it.at)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// A retry of a run that nobody had submitted. If the unit waits already, that run is the retry.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn retry(&mut self, it: &Entry) -> Result<(), StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let sql = "SELECT coalesce(max(position), 0) + 1 FROM queue";
+        let position = transaction.query_row(sql, [], |row| row.get(0))?;
+        let sql = "SELECT id FROM queue WHERE unit = ?1 AND state < 2";
+        let waits = transaction.query_row(sql, [&it.unit], |row| row.get::<_, i64>(0));
+        if waits.optional()?.is_none() {
+            insert(&transaction, it, position)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Entries, in the order in which they are started, those that run first; and how many there are.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn list(&mut self, filter: &Filter) -> Result<(u64, Vec<Entry>), StoreError> {
+        let condition = "(?1 IS NULL OR task = ?1 OR unit = ?1) AND (?2 IS NULL OR batch = ?2)
+             AND (?3 IS NULL OR state = ?3)";
+        let batch = filter.batch.map(signed);
+        let state = filter.state.map(State::number);
+        let values = params![filter.task, batch, state];
+        let sql = format!("SELECT count(*) FROM queue WHERE {condition}");
+        let total: i64 = self.database()?.query_row(&sql, values, |row| row.get(0))?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM queue WHERE {condition}
+             ORDER BY state = 3 DESC, state, CASE state WHEN 1 THEN not_before END, priority DESC, position LIMIT ?4"
+        );
+        let values = params![filter.task, batch, state, filter.limit];
+        Ok((unsigned(total), self.entries(&sql, values)?))
+    }
+
+    /// Numbers of entries by task.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn counts(&mut self) -> Result<BTreeMap<String, Counts>, StoreError> {
+        let sql = "SELECT task, state, count(*) FROM queue GROUP BY state, task";
+        let mut statement = self.database()?.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| {
+            let state = State::of(row.get(1)?);
+            Ok((row.get::<_, String>(0)?, state, unsigned(row.get(2)?)))
+        })?;
+        let mut counts = BTreeMap::<String, Counts>::new();
+        for row in rows {
+            let (task, state, number) = row?;
+            let count = counts.entry(task).or_default();
+            match state {
+                State::Queued => count.queued = number,
+                State::Delayed => count.delayed = number,
+                State::Behind => count.behind = number,
+                State::Running => count.running = number,
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The policy calls the task otherwise now.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn rename_task(&mut self, old: &str, new: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE queue SET task = ?2 WHERE task = ?1";
+        self.database()?.execute(sql, params![old, new])?;
+        Ok(())
+    }
+
+    /// Takes those out that don't run yet; their batches count them. Says how many, and which batches that ended.
+    ///
+    /// # Errors
+    /// If it can't be written down: then none is.
+    pub fn cancel(&mut self, ids: &[u64], now: u64) -> Result<(u64, Vec<u64>), StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let (mut cancelled, mut ended) = (0, Vec::new());
+        for id in ids {
+            let sql = "SELECT id FROM queue WHERE id = ?1 AND state <> 3";
+            let waits = transaction
+                .prepare_cached(sql)?
+                .query_row([signed(*id)], |row| row.get::<_, i64>(0))
+                .optional()?;
+            if waits.is_some() {
+                cancelled += 1;
+                ended.extend(remove(&transaction, *id, Outcome::Cancelled, now)?);
+            }
+        }
+        transaction.commit()?;
+        Ok((cancelled, ended))
+    }
+
+    /// Puts entries elsewhere, keeping their order. Says how many.
+    ///
+    /// # Errors
+    /// If it can't be written down: then none is.
+    pub fn move_to(&mut self, ids: &[u64], place: Next) -> Result<u64, StoreError> {
+        let transaction = self.database()?.transaction()?;
+        let mut moved = 0;
+        let ends = "SELECT coalesce(min(position), 0), coalesce(max(position), 0) FROM queue";
+        let (first, last): (i64, i64) =
+            transaction.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let number = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+        for (id, at) in ids.iter().zip(0_i64..) {
+            let set = match place {
+                Next::First => ("position", first - number + at),
+                Next::Last => ("position", last + 1 + at),
+                Next::Priority(priority) => ("priority", i64::from(priority)),
+            };
+            let sql = format!(
+                "UPDATE queue SET {} = ?2 WHERE id = ?1 AND state <> 3",
+                set.0
+            );
+            let values = params![signed(*id), set.1];
+            moved += transaction.prepare_cached(&sql)?.execute(values)?;
+        }
+        transaction.commit()?;
+        Ok(moved as u64)
+    }
+
+    fn entries(
+        &self,
+        sql: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<Entry>, StoreError> {
+        let database = self.database.as_ref().ok_or(StoreError::Closed)?;
+        let mut statement = database.prepare_cached(sql)?;
+        let rows = statement.query_map(values, read)?;
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+}
+
+fn waits_already(transaction: &Transaction<'_>, it: &Entry) -> rusqlite::Result<Option<i64>> {
+    if it.state == State::Behind {
+        let sql = "SELECT id FROM queue WHERE state = 2 AND unit = ?1 AND after_unit = ?2 AND after_pid = ?3
+                   AND after_start = ?4 AND boot = ?5";
+        let values = params![
+            it.unit,
+            it.after_unit,
+            it.after_pid,
+            signed(it.after_start),
+            it.boot
+        ];
+        let mut statement = transaction.prepare_cached(sql)?;
+        return statement.query_row(values, |row| row.get(0)).optional();
+    }
+    let sql = "SELECT id, state FROM queue WHERE unit = ?1 AND state < 2";
+    let found = transaction
+        .prepare_cached(sql)?
+        .query_row([&it.unit], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((id, state)) = found else {
+        return Ok(None);
+    };
+    let sql = match State::of(state) {
+        // Whoever asks anew doesn't want to wait for what was before.
+        State::Delayed => {
+            "UPDATE queue SET state = 0, not_before = 0, not_after = 0, attempt = 1, signatures = '',
+                 priority = max(priority, ?2) WHERE id = ?1"
+        }
+        _ => "UPDATE queue SET priority = max(priority, ?2) WHERE id = ?1",
+    };
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![id, it.priority])?;
+    Ok(Some(id))
+}
+
+fn insert(transaction: &Transaction<'_>, it: &Entry, position: i64) -> rusqlite::Result<u64> {
+    let sql = "INSERT INTO queue (unit, task, state, kind, priority, position, batch, by, at, not_before, not_after,
+             attempt, signatures, after_unit, after_pid, after_start, boot, granted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0)";
+    let values = params![
+        it.unit,
+        it.task,
+        it.state.number(),
+        i64::from(it.kind == Kind::Retry),
+        it.priority,
+        position,
+        it.batch.map(signed),
+        it.by,
+        signed(it.at),
+        signed(it.not_before),
+        signed(it.not_after),
+        it.attempt.max(1),
+        it.signatures.join(" "),
+        it.after_unit,
+        it.after_pid,
+        signed(it.after_start),
+        it.boot,
+    ];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(unsigned(transaction.last_insert_rowid()))
+}
+
+fn remove(
+    transaction: &Transaction<'_>,
+    id: u64,
+    how: Outcome,
+    now: u64,
+) -> rusqlite::Result<Option<u64>> {
+    let sql = "DELETE FROM queue WHERE id = ?1 RETURNING batch";
+    let batch = transaction
+        .prepare_cached(sql)?
+        .query_row([signed(id)], |row| row.get::<_, Option<i64>>(0))
+        .optional()?
+        .flatten();
+    match batch {
+        Some(batch) => batches::count(transaction, unsigned(batch), how, now),
+        None => Ok(None),
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let number = |at| row.get::<_, i64>(at).map(unsigned);
+    let signatures: String = row.get(13)?;
+    Ok(Entry {
+        id: number(0)?,
+        unit: row.get(1)?,
+        task: row.get(2)?,
+        state: State::of(row.get(3)?),
+        kind: match row.get::<_, i64>(4)? {
+            1 => Kind::Retry,
+            _ => Kind::Submitted,
+        },
+        priority: row.get(5)?,
+        position: row.get(6)?,
+        batch: row.get::<_, Option<i64>>(7)?.map(unsigned),
+        by: row.get(8)?,
+        at: number(9)?,
+        not_before: number(10)?,
+        not_after: number(11)?,
+        attempt: row.get(12)?,
+        signatures: signatures.split_whitespace().map(str::to_owned).collect(),
+        after_unit: row.get(14)?,
+        after_pid: row.get(15)?,
+        after_start: number(16)?,
+        boot: row.get(17)?,
+        granted: number(18)?,
+    })
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;
