@@ -64,6 +64,8 @@ pub enum Event {
         /// The task's unit.
         unit: String,
     },
+    /// An operator has changed capacities: this is every resource's.
+    Capacities(BTreeMap<String, u32>),
     /// The policy was read again.
     Policy {
         /// Every resource's capacity.

@@ -27,11 +27,13 @@ impl<'a> Ledger<'a> {
         self.taken.get(resource).copied().unwrap_or(0)
     }
 
-    /// Whether one share set fits into what is left. A resource that nothing defines has no limit.
+    /// Whether one share set fits into what is left. A resource that nothing defines has no limit. Who needs more
+    /// than there is (an operator has lowered the capacity) gets all of it.
     pub fn fits(&self, uses: &Uses) -> bool {
         uses.iter().all(|(resource, weight)| {
             capacity(self.capacities, resource).is_none_or(|capacity| {
-                self.taken(resource) + u64::from(*weight) <= u64::from(capacity)
+                let weight = u64::from((*weight).min(capacity));
+                self.taken(resource) + weight <= u64::from(capacity)
             })
         })
     }

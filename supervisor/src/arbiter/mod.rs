@@ -176,6 +176,10 @@ impl Arbiter {
                 self.leases.remove(&unit);
                 self.settle(None, &mut actions);
             }
+            Event::Capacities(capacities) => {
+                self.capacities = capacities;
+                self.settle(None, &mut actions);
+            }
             Event::Policy { capacities, claims } => {
                 self.new_policy(capacities, &claims);
                 self.settle(None, &mut actions);
