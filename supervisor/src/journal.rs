@@ -43,6 +43,12 @@ pub mod message {
     pub const ACTION: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a12";
     /// Operators were told of something by notify-command, or could not be. Fields: UNIT.
     pub const NOTIFIED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a13";
+    /// A run has failed, and isn't tried again. Fields: TASK, UNIT, RESULT, SIGNATURE, ATTEMPT.
+    pub const FAILED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a14";
+    /// A run has failed, and is tried again. Fields: TASK, UNIT, RESULT, SIGNATURE, ATTEMPT.
+    pub const RETRIED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a15";
+    /// A resource's capacity was changed by an operator. Fields: RESOURCE.
+    pub const CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a16";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

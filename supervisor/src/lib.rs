@@ -20,5 +20,6 @@ pub mod logs;
 pub mod lookout;
 pub mod person;
 pub mod pid1;
+pub mod retry;
 pub mod signature;
 pub mod store;

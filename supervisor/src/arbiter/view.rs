@@ -102,12 +102,14 @@ impl Arbiter {
                 .chain(&ahead)
                 .map(|(_, n)| u64::from(*n))
                 .sum();
-            if taken + u64::from(*needs) > u64::from(capacity) {
+            // An operator may have lowered it: then all of it is enough.
+            let needs = (*needs).min(capacity);
+            if taken + u64::from(needs) > u64::from(capacity) {
                 let units =
                     |list: &[(&String, u32)]| list.iter().map(|(u, _)| (*u).clone()).collect();
                 hurdles.push(Hurdle::Resource {
                     name: name.clone(),
-                    needs: *needs,
+                    needs,
                     capacity,
                     holders: units(&holders),
                     ahead: units(&ahead),

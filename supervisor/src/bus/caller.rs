@@ -14,6 +14,8 @@ use crate::deploy::Owner;
 pub struct Caller {
     /// Its user, and how to name it.
     pub owner: Owner,
+    /// Its user alone.
+    pub user: String,
     /// Its process; 0 if not known.
     pub pid: u32,
 }
@@ -39,10 +41,11 @@ pub async fn of(connection: &Connection, header: &Header<'_>) -> fdo::Result<Cal
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
     let name = match comm {
         Ok(comm) => format!("{user}, {} (pid {pid})", comm.trim()),
-        Err(_) => user,
+        Err(_) => user.clone(),
     };
     Ok(Caller {
         owner: Owner { name, uid },
+        user,
         pid,
     })
 }
@@ -75,6 +78,33 @@ impl Options {
         };
         bool::try_from(&value)
             .map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be a boolean (b)")))
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn text(&mut self, name: &str) -> fdo::Result<Option<String>> {
+        let text = self.0.remove(name).map(String::try_from).transpose();
+        text.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be text (s)")))
+    }
+
+    /// A number from 0.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn number(&mut self, name: &str) -> fdo::Result<Option<u32>> {
+        let number = self.0.remove(name).map(u32::try_from).transpose();
+        number.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be a number (u)")))
+    }
+
+    /// A number that may be negative.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn integer(&mut self, name: &str) -> fdo::Result<Option<i32>> {
+        let number = self.0.remove(name).map(i32::try_from).transpose();
+        number.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be a number (i)")))
     }
 
     /// A time span.

@@ -16,7 +16,7 @@ use super::task::Task;
 use super::{authority, deployment_path, task_path};
 use crate::daemon::engine::{
     ActionError, ActionRequest, BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError,
-    PolicyView, RequestError, SubmitError, SubmittedView, TaskView,
+    PolicyView, RequestError, SubmitError, SubmitOptions, SubmittedView, TaskView,
 };
 use crate::daemon::{Input, Query};
 
@@ -93,11 +93,21 @@ pub async fn ask<T>(
     answer.await.map_err(|_| stopping())
 }
 
-fn request_error(error: RequestError) -> Error {
+pub(super) fn request_error(error: RequestError) -> Error {
     match error {
         RequestError::NoSuchTask(_) => Error::NoSuchTask(error.to_string()),
         RequestError::NoSuchResource { .. } => Error::NoSuchResource(error.to_string()),
         RequestError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
+    }
+}
+
+pub(super) fn submit_error(error: SubmitError) -> Error {
+    match error {
+        SubmitError::Request(error) => request_error(error),
+        SubmitError::Store(error) => Error::Failed(error.to_string()),
+        SubmitError::Template(..) | SubmitError::NoSuchBatch(_) => {
+            Error::InvalidArgs(error.to_string())
+        }
     }
 }
 
@@ -215,20 +225,17 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<u64>, Error> {
         authority::check(connection, &header, authority::SUBMIT).await?;
-        let mut options = Options::new(options, &["after-transaction"])?;
+        let mut options = Options::new(options, &["after-transaction", "priority", "batch"])?;
         let caller = caller::of(connection, &header).await?;
-        let after_transaction = options.flag("after-transaction")?;
-        let answer = self.ask(|to| Query::Submit {
-            tasks,
-            after_transaction,
+        let options = SubmitOptions {
+            after_transaction: options.flag("after-transaction")?,
+            priority: options.integer("priority")?.unwrap_or(0),
+            batch: options.text("batch")?,
             pid: caller.pid,
             by: caller.owner.name,
-            to,
-        });
-        answer.await?.map_err(|error| match error {
-            SubmitError::Request(error) => request_error(error),
-            SubmitError::Store(error) => Error::Failed(error.to_string()),
-        })
+        };
+        let answer = self.ask(|to| Query::Submit { tasks, options, to });
+        answer.await?.map_err(submit_error)
     }
 
     #[zbus(out_args("submitted"))]

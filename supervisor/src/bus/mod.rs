@@ -6,6 +6,7 @@ mod caller;
 mod deployment;
 mod error;
 mod manager;
+mod queue;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::pid1::signals::{self, Signal};
 use crate::pid1::{self, Pid1};
 use deployment::{Deployment, DeploymentSignals};
 use manager::{Manager, ManagerSignals};
+use queue::{Queue, QueueSignals};
 use task::Task;
 
 /// Bus name.
@@ -95,6 +97,7 @@ impl Served {
         let connection = Builder::system()
             .method_timeout(pid1::CALL_TIMEOUT)
             .serve_at(ROOT, Manager::new(inputs.clone()))
+            .serve_at(ROOT, Queue::new(inputs.clone()))
             .serve_at(ROOT, zbus::fdo::ObjectManager)
             .build()
             .await?;
@@ -216,6 +219,12 @@ impl Served {
                 Notice::Recovered { task, unit } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_recovered(&task, &unit).await;
+                    }
+                }
+                Notice::BatchEnded { id, done, failed } => {
+                    let server = self.connection.object_server();
+                    if let Ok(queue) = server.interface::<_, Queue>(ROOT).await {
+                        let _ = queue.batch_ended(&id, done, failed).await;
                     }
                 }
                 Notice::Skipped { task, unit, reason } => {

@@ -33,7 +33,7 @@ use crate::history::{History, Past};
 use crate::lookout::{Ended, Look};
 use crate::pid1::Pid1;
 use crate::pid1::signals::Signal;
-use crate::store::Store;
+use crate::store::{Next, Paused, State, Store};
 
 /// All that can happen to the engine.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub enum Input {
     LockHolderGone,
     /// A look for deadlocks has ended.
     DeadlockLook(Box<Look>),
+    /// What a failed run has written last was read.
+    Examined(Box<engine::Examined>),
     /// A process of a deadlock was to be ended.
     WaiterEnded {
         /// The deadlock.
@@ -120,17 +122,15 @@ pub enum Query {
     Submit {
         /// Tasks or their units.
         tasks: Vec<String>,
-        /// After the transaction as well in which the caller is.
-        after_transaction: bool,
-        /// The caller's process.
-        pid: u32,
-        /// Who asks.
-        by: String,
+        /// How, and for whom.
+        options: engine::SubmitOptions,
         /// Their numbers.
         to: oneshot::Sender<Result<Vec<u64>, engine::SubmitError>>,
     },
     /// What is queued for later.
     Submitted(oneshot::Sender<Vec<engine::SubmittedView>>),
+    /// Something about the queue.
+    AboutQueue(QueueQuery),
     /// Open a deployment.
     Begin(
         engine::BeginRequest,
@@ -171,6 +171,42 @@ pub enum Query {
     WaitForDeployment(String, oneshot::Sender<engine::Settled>),
 }
 
+/// Questions about the queue, each with where to answer.
+#[derive(Debug)]
+pub enum QueueQuery {
+    /// Entries: of this task or unit, of this batch, in this state, at most so many.
+    List(
+        Option<String>,
+        Option<String>,
+        Option<State>,
+        u32,
+        Answer<(u64, Vec<engine::QueuedView>)>,
+    ),
+    /// Numbers by task.
+    Counts(Answer<Vec<engine::TaskCounts>>),
+    /// A new batch of this name, by whom.
+    NewBatch(String, String, Answer<u64>),
+    /// All batches that are remembered.
+    Batches(Answer<Vec<engine::BatchView>>),
+    /// Take entries out.
+    Cancel(engine::Selection, Answer<u64>),
+    /// Put entries elsewhere.
+    Move(Vec<String>, Next, Answer<u64>),
+    /// Start nothing of this task, or of any (empty); why, and by whom.
+    Pause(String, String, String, Answer<()>),
+    /// The end of that; by whom.
+    Resume(String, String, Answer<()>),
+    /// All pauses.
+    Pauses(Answer<Vec<Paused>>),
+    /// A resource's capacity (0: the policy's); why, and by whom.
+    SetCapacity(String, u32, String, String, Answer<()>),
+    /// All capacities.
+    Capacities(Answer<Vec<engine::CapacityView>>),
+}
+
+/// Where to answer a question about the queue.
+pub type Answer<T> = oneshot::Sender<Result<T, engine::QueueError>>;
+
 /// What the engine tells the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -204,6 +240,15 @@ pub enum Notice {
         task: String,
         /// Its unit.
         unit: String,
+    },
+    /// Nothing is left of a batch.
+    BatchEnded {
+        /// Its number.
+        id: String,
+        /// How many have succeeded.
+        done: u64,
+        /// How many have failed.
+        failed: u64,
     },
     /// Processes wait for one another for ever.
     DeadlockFound {

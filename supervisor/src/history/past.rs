@@ -71,6 +71,26 @@ impl History {
         .map_or(0, unsigned)
     }
 
+    /// Whether the unit's last run failed.
+    pub fn has_failed(&self, unit: &str) -> bool {
+        let sql = "SELECT failures > 0 FROM standings WHERE unit = ?1";
+        let failed = self.ask(|database| {
+            let mut statement = database.prepare_cached(sql)?;
+            statement.query_row([unit], |row| row.get(0)).optional()
+        });
+        failed.flatten().unwrap_or(false)
+    }
+
+    /// Whether the unit's last run failed and nothing more is tried.
+    pub fn is_hard(&self, unit: &str) -> bool {
+        let sql = "SELECT hard FROM standings WHERE unit = ?1";
+        let hard = self.ask(|database| {
+            let mut statement = database.prepare_cached(sql)?;
+            statement.query_row([unit], |row| row.get(0)).optional()
+        });
+        hard.flatten().unwrap_or(false)
+    }
+
     /// Runs that aren't over, or whose failure hasn't been examined, the oldest first: interlockd was killed.
     pub fn open_runs(&mut self) -> Vec<OpenRun> {
         let sql = "SELECT id, task, unit, boot, granted, attempt, started, ended, result, exit_status, signal,

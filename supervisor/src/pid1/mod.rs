@@ -1,5 +1,6 @@
 //! PID 1 as interlockd needs it: few calls, typed answers, and never an error taken for a state.
 
+mod outcome;
 pub mod signals;
 mod transient;
 
@@ -13,6 +14,7 @@ use zbus_systemd::systemd1::ManagerProxy;
 
 use crate::arbiter::Standing;
 
+pub use outcome::RunOutcome;
 pub use transient::Transient;
 
 /// Bus name of PID 1.

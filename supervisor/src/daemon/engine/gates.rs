@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
 use super::{Engine, Gate, OperatorEvent, Record};
-use crate::arbiter::{Event, Refusal, Standing, resources};
+use crate::arbiter::{Claim, Event, Refusal, Standing, resources};
 use crate::clock;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
@@ -63,7 +63,8 @@ impl Engine {
         let asked = known.filter(|asked| *asked > 0);
         let record = Record {
             asked: asked.unwrap_or_else(|| clock::realtime().saturating_sub(waited)),
-            granted: 0,
+            not_after: self.window_end(&claim),
+            ..Record::default()
         };
         self.records.insert(unit.clone(), record);
         self.feed(Event::Request {
@@ -73,8 +74,37 @@ impl Engine {
             standing,
             now: clock::monotonic(),
         });
+        self.note_wait(&unit);
         self.preempt_for(&unit).await;
         self.notify(Notice::Changed(unit));
+    }
+
+    /// When the window is over that a claim belongs to, microseconds of `CLOCK_REALTIME`; 0 if it belongs to none.
+    fn window_end(&self, claim: &Claim) -> u64 {
+        match claim.deadline {
+            Some(deadline) if claim.at_deadline == Refusal::WindowOver => {
+                clock::realtime() + deadline.saturating_sub(clock::monotonic())
+            }
+            _ => 0,
+        }
+    }
+
+    /// Keeps what a waiter waits for, for its run's history.
+    fn note_wait(&mut self, unit: &str) {
+        /// More tell nothing more.
+        const KEPT: usize = 8;
+        let Some(wait) = self.arbiter.view(unit) else {
+            return;
+        };
+        let lines = wait.hurdles.iter().map(|h| self.hurdle_line(unit, h));
+        let lines: Vec<String> = lines.collect();
+        if let Some(record) = self.records.get_mut(unit) {
+            for line in lines {
+                if record.waited_for.len() < KEPT && !record.waited_for.contains(&line) {
+                    record.waited_for.push(line);
+                }
+            }
+        }
     }
 
     /// A newcomer that has to wait has those stopped that its policy preempts and that hold what it needs.
@@ -152,7 +182,8 @@ impl Engine {
     }
 
     /// The arbiter's grant.
-    pub(super) fn grant(&mut self, unit: &str) {
+    pub(super) async fn grant(&mut self, unit: &str) {
+        self.conclude_runs_of(unit).await;
         let now = clock::realtime();
         let record = self.records.entry(unit.to_owned()).or_default();
         let waited = now.saturating_sub(record.asked);
@@ -172,7 +203,9 @@ impl Engine {
             "{unit} may start; it waited {} at its gate",
             words::duration(waited),
         );
+        self.run_begins(unit, true);
         self.open(unit);
+        self.remember_outcome(unit).await;
         self.notify(Notice::Changed(unit.to_owned()));
     }
 
@@ -214,6 +247,7 @@ impl Engine {
             object_systemd_unit = unit,
             "a start of {unit} was given up: {view}"
         );
+        self.start_was_refused(unit);
         self.tell_operators(&OperatorEvent::Skipped {
             task: task.clone(),
             unit: unit.to_owned(),
@@ -296,6 +330,10 @@ impl Engine {
         self.feed(Event::JobGone {
             unit: unit.to_owned(),
         });
+        // A running oneshot's start is cancelled by its stop.
+        if result == "canceled" {
+            self.stop_was_asked(unit);
+        }
         // A start that came to nothing leaves the gate open for nobody.
         if result != "done" && self.arbiter.leases().contains_key(unit) {
             self.dirty.insert(unit.to_owned());
@@ -398,6 +436,7 @@ impl Engine {
             }
         }
         for (unit, text) in news {
+            self.note_wait(&unit);
             if self.tell(&unit, &Verdict::Status(text.clone()))
                 && let Some(gate) = self.gates.get_mut(&unit)
             {

@@ -6,9 +6,8 @@ use interlock_generator::names;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
-use super::{Engine, Record, deploy};
+use super::{Engine, deploy};
 use crate::arbiter::Event;
-use crate::history::{Begun, End};
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};
 use crate::{cgroup, clock};
@@ -154,27 +153,6 @@ impl Engine {
         let now = clock::realtime();
         let held = now.saturating_sub(record.granted);
         let task = self.policy.task_name(unit).to_owned();
-        if record.granted > 0 {
-            let begun = Begun {
-                task: task.clone(),
-                unit: unit.to_owned(),
-                boot: self.boot.clone(),
-                asked: record.asked,
-                granted: record.granted,
-                attempt: 1,
-                gated: true,
-                ..Begun::default()
-            };
-            let end = End {
-                started: record.granted,
-                ended: now,
-                result: "unknown".to_owned(),
-                ..End::default()
-            };
-            if let Some(run) = self.history.began(&begun) {
-                self.history.ended(run, &end);
-            }
-        }
         tracing::debug!(
             task,
             unit,
@@ -186,8 +164,9 @@ impl Engine {
         });
         self.forget_run(unit);
         self.deployments_heard_of(unit);
-        // What was submitted from inside it may be due.
-        self.submitted_due = Some(Instant::now());
+        self.run_ends(unit, record);
+        // There is room, and what was submitted from inside it may be due.
+        self.queue.wake();
         self.notify(Notice::Changed(unit.to_owned()));
     }
 
@@ -203,14 +182,12 @@ impl Engine {
     pub(super) fn adopt_running(&mut self, unit: &str) {
         let uses = self.policy.uses_of(unit);
         let granted = granted_at(unit).unwrap_or_else(clock::realtime);
-        let record = Record {
-            asked: granted,
-            granted,
-        };
-        self.records
-            .entry(unit.to_owned())
-            .or_insert(record)
-            .granted = granted;
+        let record = self.records.entry(unit.to_owned()).or_default();
+        record.granted = granted;
+        if record.asked == 0 {
+            record.asked = granted;
+        }
+        self.run_begins(unit, false);
         self.feed(Event::Adopt {
             unit: unit.to_owned(),
             uses,

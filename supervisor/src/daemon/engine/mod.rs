@@ -11,7 +11,8 @@ mod nested;
 mod notify;
 mod outside;
 mod policy;
-mod submitted;
+mod queue;
+mod runs;
 mod timers;
 mod views;
 
@@ -30,7 +31,11 @@ pub use locks::{LockRemark, LockView};
 pub use nested::RequestError;
 pub use notify::OperatorEvent;
 pub use policy::PolicyView;
-pub use submitted::{SubmitError, SubmittedView};
+pub use queue::{
+    BatchView, CapacityView, QueueError, QueuedView, Selection, SubmitError, SubmitOptions,
+    SubmittedView, TaskCounts,
+};
+pub use runs::Examined;
 pub use views::{QueueView, TaskView};
 
 use super::{Input, Notice, Paths, Pulse, Query};
@@ -68,6 +73,11 @@ struct Record {
     asked: u64,
     /// When its lease was granted or found, microseconds of `CLOCK_REALTIME`.
     granted: u64,
+    /// When the window is over that this start belongs to, microseconds of `CLOCK_REALTIME`; 0 if none.
+    not_after: u64,
+    /// What it has waited for, one line each.
+    waited_for: Vec<String>,
+    run: runs::Run,
 }
 
 /// See the module's documentation.
@@ -105,8 +115,8 @@ pub struct Engine {
     windows: BTreeMap<String, policy::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
-    /// When to look at what was submitted for later.
-    submitted_due: Option<Instant>,
+    queue: queue::Queue,
+    runs: runs::Runs,
     boot: String,
     /// Units without a gate that run, with since when they do, as of the last question.
     ungated: BTreeMap<String, u64>,
@@ -120,8 +130,8 @@ impl Engine {
     /// Reads the policy; nothing is known yet of leases.
     pub fn new(
         paths: Paths,
-        history: History,
-        store: Store,
+        mut history: History,
+        mut store: Store,
         inputs: UnboundedSender<Input>,
         notices: UnboundedSender<Notice>,
         pulse: Pulse,
@@ -151,7 +161,8 @@ impl Engine {
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
             ungated: BTreeMap::new(),
-            submitted_due: Some(Instant::now()),
+            queue: queue::Queue::new(&mut store),
+            runs: runs::Runs::new(inputs.clone(), history.open_runs()),
             boot: clock::boot_id(),
             deadlocks: deadlocks::Deadlocks::new(inputs.clone(), history.deadlocks()),
             deployments: deploy::Deployments::new(store, inputs),
@@ -212,7 +223,7 @@ impl Engine {
             self.due().await;
             self.work_off().await;
             self.work_on_deployments().await;
-            self.start_submitted().await;
+            self.work_on_queue().await;
             self.work_off().await;
             self.run_notify_commands().await;
             let now = Instant::now();
@@ -256,7 +267,7 @@ impl Engine {
         let dues = [
             self.deployments.due(),
             self.outside.due(),
-            self.submitted_due,
+            self.queue.due(),
             self.deadlocks.due(),
             self.notifier.due().filter(|_| self.pid1.is_some()),
         ];
@@ -313,6 +324,7 @@ impl Engine {
                 kill,
                 ended,
             } => self.waiter_ended(case, &who, kill, &ended),
+            Input::Examined(examined) => self.examined(*examined),
             Input::HolderGone { id, generation } => self.holder_gone(&id, generation),
             Input::Query(query) => self.answer(query).await,
         }
@@ -324,6 +336,7 @@ impl Engine {
         if let Some(pid1) = self.unheard.take() {
             if self.rebuild(&pid1).await {
                 self.pid1 = Some(pid1);
+                self.recover_runs().await;
                 // Before any gate is heard: tasks that run without a lease are adopted here.
                 self.work_off().await;
             } else {
@@ -336,6 +349,7 @@ impl Engine {
         match signal {
             Signal::JobNew { unit, id } => {
                 self.deployments_job_new(&unit, id);
+                self.note_stop(&unit).await;
                 if self.policy.is_gated(&unit) {
                     self.jobs.insert(unit, id);
                 }
@@ -347,6 +361,7 @@ impl Engine {
                 self.notify_command_ended(&unit, &result);
                 self.job_removed(&unit, &result).await;
                 self.deployments_job_removed(&unit, id, &result).await;
+                self.start_came_to_nothing(&unit, &result).await;
             }
             Signal::UnitLeaves { path } => self.deployments_heard_of_path(&path),
             Signal::UnitRested { path, exited } => {
@@ -382,6 +397,7 @@ impl Engine {
             self.refresh(&unit).await;
             self.carry_out().await;
         }
+        self.conclude_runs().await;
     }
 
     fn feed(&mut self, event: Event) {
@@ -393,7 +409,7 @@ impl Engine {
         while let Some(action) = self.actions.pop_front() {
             self.pulse.beat();
             match action {
-                Action::Grant { unit } => self.grant(&unit),
+                Action::Grant { unit } => self.grant(&unit).await,
                 Action::Refuse { unit, why } => self.refuse(&unit, why).await,
                 Action::Look { unit } => self.look(unit).await,
                 Action::LookBehindLease { unit } => self.look_behind_lease(unit).await,
@@ -462,13 +478,8 @@ impl Engine {
                 drop(to.send(self.holds_resource(pid, &resource)));
             }
             Query::Locks(to) => drop(to.send(self.lock_views())),
-            Query::Submit {
-                tasks,
-                after_transaction,
-                pid,
-                by,
-                to,
-            } => drop(to.send(self.submit(&tasks, after_transaction, pid, &by))),
+            Query::Submit { tasks, options, to } => drop(to.send(self.submit(&tasks, &options))),
+            Query::AboutQueue(query) => self.answer_about_queue(query),
             Query::Submitted(to) => drop(to.send(self.submitted_views())),
             Query::Begin(request, to) => drop(to.send(self.begin_deployment(request))),
             Query::Deployments(to) => drop(to.send(self.deployment_views())),

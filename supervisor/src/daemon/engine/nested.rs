@@ -123,7 +123,7 @@ impl Engine {
         Ok(())
     }
 
-    fn known_resource(&self, name: &str) -> Result<(), RequestError> {
+    pub(super) fn known_resource(&self, name: &str) -> Result<(), RequestError> {
         let resources = self.policy.settings().resources();
         if resources.contains_key(name) {
             return Ok(());

@@ -334,7 +334,7 @@ impl Engine {
         self.unmask_timers(old_masked.difference(&masked)).await;
         let claims = self.current_claims();
         self.feed(Event::Policy {
-            capacities: self.policy.capacities(),
+            capacities: self.capacities(),
             claims,
         });
         self.close_admission_again();

@@ -181,6 +181,11 @@ impl Engine {
             view.state = "held".to_owned();
             view.detail = "Started, but systemd starts others before it".to_owned();
         }
+        if view.state == "idle"
+            && let Some(queued) = self.queued_line(unit)
+        {
+            view.detail = queued;
+        }
         if let Some(since) = self.ungated.get(unit).filter(|_| view.state == "idle") {
             view.state = "running".to_owned();
             view.since = *since;
@@ -255,7 +260,7 @@ impl Engine {
         }
     }
 
-    fn hurdle_line(&self, unit: &str, hurdle: &Hurdle) -> String {
+    pub(super) fn hurdle_line(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
             Hurdle::Deployment => format!("the end of {}", self.deployments_of(unit)),
             Hurdle::Lock(lock) => format!("{}, locked by {}", lock.resource, lock.holder),

@@ -137,6 +137,10 @@ impl Deployments {
         &mut self.store
     }
 
+    pub(super) fn store_ref(&self) -> &Store {
+        &self.store
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -373,6 +377,7 @@ impl Engine {
             let now = clock::monotonic();
             self.feed(Event::Admission { closed, now });
             pass("admission");
+            self.queue.wake();
             for unit in self.live_units().cloned().collect::<Vec<_>>() {
                 self.notify(Notice::Changed(unit));
             }

@@ -80,6 +80,26 @@ impl Engine {
         Some((since, format!("frozen for {by}")))
     }
 
+    /// What has ended the unit's run, if a deployment has: it is run again.
+    pub(in super::super) fn interrupted_by_deployment(&self, unit: &str) -> Option<String> {
+        use crate::deploy::Phase;
+        let ends = |it: &&Deployment| {
+            let phase = it.members.get(unit).map(|member| member.phase);
+            matches!(
+                phase,
+                Some(Phase::Stopping | Phase::Stopped | Phase::Checkpointing)
+            )
+        };
+        let deployment = self.deployments.live().find(ends)?;
+        let action = deployment.members.get(unit)?.action.name();
+        Some(format!("deployment {}: {action}", deployment.id))
+    }
+
+    /// Whether a deployment holds the starts of a task.
+    pub(in super::super) fn is_admission_closed(&self, task: &str) -> bool {
+        self.deployments.closed.contains(task)
+    }
+
     pub(in super::super) fn stale_since(&self, unit: &str) -> Option<String> {
         let stale = self.deployments.stale.get(unit)?;
         Some(stale.deployment.clone())

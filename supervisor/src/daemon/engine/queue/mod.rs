@@ -1,0 +1,174 @@
+//! The queue of starts: what was submitted, and retries. Entries are started only when there is room for them, so
+//! that PID 1 never has more to do than the host can.
+
+mod behind;
+mod desk;
+mod pump;
+mod submit;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tokio::time::{Duration, Instant};
+
+use super::super::{Notice, QueueQuery};
+use super::Engine;
+use crate::arbiter::Uses;
+use crate::clock;
+use crate::store::{Capacity, Outcome, Paused, Store, StoreError};
+
+pub use desk::{BatchView, CapacityView, QueueError, QueuedView, Selection, TaskCounts};
+pub use submit::{SubmitError, SubmitOptions, SubmittedView};
+
+/// How soon is tried again what could not be done: PID 1 or the database didn't answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many of a batch's last ends its estimate is made from.
+const PACE: usize = 256;
+
+/// What the engine knows of the queue beyond the database.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// When to work on it again.
+    due: Option<Instant>,
+    /// Tasks of which entries may be queued.
+    waiting: BTreeSet<String>,
+    /// Entries may wait for a task's run or a transaction.
+    behind: bool,
+    /// Started, and neither granted nor refused yet.
+    pub(super) in_flight: BTreeMap<String, InFlight>,
+    paused: BTreeMap<String, Paused>,
+    capacities: BTreeMap<String, Capacity>,
+    /// When entries of batches ended, microseconds of `CLOCK_REALTIME`.
+    pace: BTreeMap<u64, VecDeque<u64>>,
+    /// What is wrong with the database.
+    /// Ends that could not be written down yet.
+    unfinished: Vec<(u64, Outcome)>,
+    trouble: Option<String>,
+}
+
+/// An entry whose start was sent to PID 1.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    id: u64,
+    not_after: u64,
+    uses: Uses,
+    since: Instant,
+    gated: bool,
+}
+
+impl Queue {
+    pub(super) fn new(store: &mut Store) -> Self {
+        let waiting = store.counts().unwrap_or_default().into_keys().collect();
+        Self {
+            due: Some(Instant::now()),
+            waiting,
+            behind: true,
+            in_flight: BTreeMap::new(),
+            paused: store.paused(),
+            capacities: store.capacities(),
+            pace: BTreeMap::new(),
+            unfinished: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Something may have made room, or something may be due.
+    pub(super) fn wake(&mut self) {
+        self.due = Some(Instant::now());
+    }
+
+    fn wake_in(&mut self, after: Duration) {
+        let at = Instant::now() + after;
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn is_paused(&self, task: &str) -> bool {
+        self.paused.contains_key("") || self.paused.contains_key(task)
+    }
+}
+
+impl Engine {
+    /// Whoever asked may be gone: then nobody misses the answer.
+    pub(super) fn answer_about_queue(&mut self, query: QueueQuery) {
+        match query {
+            QueueQuery::List(task, batch, state, limit, to) => {
+                let queued = self.queued(task.as_deref(), batch.as_deref(), state, limit);
+                drop(to.send(queued));
+            }
+            QueueQuery::Counts(to) => drop(to.send(self.queue_counts())),
+            QueueQuery::NewBatch(name, by, to) => drop(to.send(self.new_batch(&name, &by))),
+            QueueQuery::Batches(to) => drop(to.send(self.batch_views())),
+            QueueQuery::Cancel(which, to) => drop(to.send(self.cancel_queued(&which))),
+            QueueQuery::Move(names, place, to) => drop(to.send(self.move_queued(names, place))),
+            QueueQuery::Pause(task, reason, by, to) => {
+                drop(to.send(self.pause_queue(&task, &reason, &by)));
+            }
+            QueueQuery::Resume(task, by, to) => drop(to.send(self.resume_queue(&task, &by))),
+            QueueQuery::Pauses(to) => drop(to.send(Ok(self.pauses()))),
+            QueueQuery::SetCapacity(resource, capacity, reason, by, to) => {
+                drop(to.send(self.set_capacity(&resource, capacity, &reason, &by)));
+            }
+            QueueQuery::Capacities(to) => drop(to.send(Ok(self.capacity_views()))),
+        }
+    }
+
+    /// What is wrong with the database of the queue, if anything is.
+    pub(super) fn trouble_of_queue(&self) -> Option<&str> {
+        self.queue.trouble.as_deref()
+    }
+
+    pub(super) fn queue_trouble(&mut self, error: &StoreError) {
+        let text = error.to_string();
+        if self.queue.trouble.as_ref() != Some(&text) {
+            tracing::error!(%error, "the queue can't be written down; nothing of it is started until it can");
+        }
+        self.queue.trouble = Some(text);
+        self.queue.wake_in(PAUSE);
+    }
+
+    /// Entries of this task may be queued now.
+    pub(super) fn queue_again(&mut self, task: &str) {
+        self.queue.waiting.insert(task.to_owned());
+        self.queue.wake();
+    }
+
+    pub(super) fn entry_is_over(&mut self, id: u64, how: Outcome) {
+        let now = clock::realtime();
+        let batch = match self.store().entry(id) {
+            Ok(entry) => entry.and_then(|entry| entry.batch),
+            Err(_) => None,
+        };
+        if let Some(batch) = batch {
+            let pace = self.queue.pace.entry(batch).or_default();
+            pace.push_back(now);
+            if pace.len() > PACE {
+                pace.pop_front();
+            }
+        }
+        match self.store().over(id, how, now) {
+            Ok(ended) => self.batches_ended(ended),
+            Err(error) => {
+                self.queue.unfinished.push((id, how));
+                self.queue_trouble(&error);
+            }
+        }
+        self.queue.wake();
+    }
+
+    fn batches_ended(&mut self, ended: impl IntoIterator<Item = u64>) {
+        for id in ended {
+            self.queue.pace.remove(&id);
+            let batches = self.store().batches().unwrap_or_default();
+            if let Some(batch) = batches.into_iter().find(|batch| batch.id == id) {
+                self.notify(Notice::BatchEnded {
+                    id: id.to_string(),
+                    done: batch.done,
+                    failed: batch.failed,
+                });
+            }
+        }
+    }
+}

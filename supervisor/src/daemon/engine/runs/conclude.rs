@@ -1,0 +1,290 @@
+//! What follows from a run's end.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::super::super::words;
+use super::super::{Engine, OperatorEvent};
+use super::examine::{Examined, Failure};
+use super::result::{Circumstances, Meaning, end_of, meaning_of};
+use super::{Conclusion, Ended};
+use crate::clock;
+use crate::history::End;
+use crate::journal::message;
+use crate::logs;
+use crate::retry::{self, Verdict};
+use crate::signature::{self, Signature};
+use crate::store::{Entry, Kind, Outcome, State};
+
+impl Engine {
+    /// Asks how runs ended whose leases are over.
+    pub(in super::super) async fn conclude_runs(&mut self) {
+        while let Some(ended) = self.runs.ended.pop() {
+            self.pulse.beat();
+            self.conclude_run(ended).await;
+        }
+    }
+
+    /// Before a new run of the unit makes PID 1 forget the last.
+    pub(in super::super) async fn conclude_runs_of(&mut self, unit: &str) {
+        while let Some(at) = self.runs.ended.iter().position(|it| it.unit == unit) {
+            let ended = self.runs.ended.swap_remove(at);
+            self.conclude_run(ended).await;
+        }
+    }
+
+    async fn conclude_run(&mut self, ended: Ended) {
+        let interruption = self
+            .interruption_of(&ended.unit, ended.run.stop_asked)
+            .await;
+        let known = Circumstances {
+            granted_monotonic: ended.run.granted_monotonic,
+            at: ended.at,
+            stop_asked: ended.run.stop_asked,
+            interrupted: interruption.is_some(),
+        };
+        let mut restarts_itself = false;
+        let outcome = match self.pid1.clone() {
+            None => None,
+            Some(pid1) => {
+                let outcome = pid1.outcome(&ended.unit).await.ok();
+                let _ = pid1.unref_unit(&ended.unit).await;
+                outcome.filter(|outcome| !outcome.invocation.is_empty())
+            }
+        };
+        let end = match outcome {
+            Some(outcome) => {
+                restarts_itself = outcome.sub.starts_with("auto-restart");
+                end_of(&outcome, known)
+            }
+            // Unloaded already: it ran when interlockd had just come.
+            None => match logs::end_of(&ended.unit, ended.granted).await {
+                Some(end) => end,
+                None => unknown_end(ended.at),
+            },
+        };
+        if let (Some(by), Some(run)) = (&interruption, ended.run.id) {
+            self.history.interrupted(run, by);
+        }
+        self.conclude(Conclusion {
+            unit: ended.unit,
+            task: ended.task,
+            run: ended.run.id,
+            entry: ended.run.entry,
+            attempt: ended.run.attempt.max(1),
+            not_after: ended.not_after,
+            end,
+            restarts_itself,
+        });
+    }
+
+    /// What else than an operator has ended a run, if something has.
+    async fn interruption_of(&mut self, unit: &str, stop_asked: bool) -> Option<String> {
+        if let Some(deployment) = self.interrupted_by_deployment(unit) {
+            return Some(deployment);
+        }
+        if !stop_asked {
+            return None;
+        }
+        if self.preempted.contains(unit) {
+            return Some("preemption".to_owned());
+        }
+        let is_stopping = match &self.pid1 {
+            Some(pid1) => pid1.is_stopping().await.unwrap_or(false),
+            None => false,
+        };
+        is_stopping.then(|| "shutdown".to_owned())
+    }
+
+    pub(super) fn conclude(&mut self, it: Conclusion) {
+        let meaning = meaning_of(&it.end.result);
+        // The queue first: it says what is still to be done.
+        match (meaning, &it.entry) {
+            (Meaning::Success, Some(entry)) => self.entry_is_over(entry.id, Outcome::Done),
+            (Meaning::Given, Some(entry)) if it.end.result == "stopped" => {
+                self.entry_is_over(entry.id, Outcome::Cancelled);
+            }
+            (Meaning::Given, Some(entry)) => self.entry_is_over(entry.id, Outcome::Done),
+            (Meaning::Repeat, Some(entry)) => {
+                let again = Entry {
+                    not_before: 0,
+                    ..entry.clone()
+                };
+                if let Err(error) = self.store().again(&again) {
+                    self.queue_trouble(&error);
+                }
+                self.queue_again(&it.task);
+            }
+            (Meaning::Failure, _) | (_, None) => {}
+        }
+        if let Some(run) = it.run {
+            let recovers = meaning == Meaning::Success && self.history.has_failed(&it.unit);
+            let hard = recovers && self.history.is_hard(&it.unit);
+            self.history.ended(run, &it.end);
+            if recovers {
+                self.tell_operators(&OperatorEvent::Recovered {
+                    task: it.task.clone(),
+                    unit: it.unit.clone(),
+                    hard,
+                });
+            }
+        }
+        if meaning == Meaning::Failure {
+            // Only fails while interlockd ends.
+            let _ = self.runs.examiner.send(Failure(it));
+        }
+    }
+
+    /// The last lines of a failed run are known: its cause, and whether it is tried again.
+    pub(in super::super) fn examined(&mut self, examined: Examined) {
+        let Examined {
+            conclusion: it,
+            lines,
+        } = examined;
+        let signature = signature::of(&it.task, &it.unit, &it.end, &lines);
+        let task = self.policy.task_of(&it.unit).cloned();
+        let rules = self.policy.settings().failures();
+        let class = match self.history.class_of(&signature.key) {
+            Some(class) => Some((class, "an operator".to_owned())),
+            None => signature::classify(rules, &it.task, &it.end, &lines)
+                .map(|(rule, class)| (class, format!("rule {rule}"))),
+        };
+        let mut signatures = it.entry.as_ref().map(|e| e.signatures.clone());
+        let streak = signatures.get_or_insert_default();
+        streak.push(signature.key.clone());
+        let failure = retry::Failure {
+            policy: task.as_ref().and_then(|task| task.retry.as_ref()),
+            class,
+            attempt: it.attempt,
+            signatures: streak,
+            restarts_itself: it.restarts_itself,
+        };
+        let verdict = self.within_window(&it, retry::decide(&failure, jitter(&it.unit)));
+        let signatures = std::mem::take(streak);
+        match &verdict {
+            Verdict::Again { after, .. } => {
+                let not_before = clock::realtime().saturating_add(words::usec(*after));
+                self.try_again(&it, not_before, signatures);
+            }
+            Verdict::Hard { .. } => {
+                if let Some(entry) = &it.entry {
+                    self.entry_is_over(entry.id, Outcome::Failed);
+                }
+            }
+        }
+        self.tell_failure(&it, &signature, &verdict);
+    }
+
+    /// A retry that its window doesn't leave time for isn't made.
+    fn within_window(&self, it: &Conclusion, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Again { after, .. }
+                if it.not_after > 0
+                    && clock::realtime().saturating_add(words::usec(after)) > it.not_after =>
+            {
+                Verdict::Hard {
+                    why: "its window is over before it could be tried again".to_owned(),
+                }
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn try_again(&mut self, it: &Conclusion, not_before: u64, signatures: Vec<String>) {
+        let kept = match &it.entry {
+            Some(entry) => {
+                let again = Entry {
+                    not_before,
+                    not_after: it.not_after,
+                    attempt: it.attempt + 1,
+                    signatures,
+                    ..entry.clone()
+                };
+                self.store().again(&again)
+            }
+            None => {
+                let retry = Entry {
+                    unit: it.unit.clone(),
+                    task: it.task.clone(),
+                    state: State::Delayed,
+                    kind: Kind::Retry,
+                    by: "interlock".to_owned(),
+                    at: clock::realtime(),
+                    not_before,
+                    not_after: it.not_after,
+                    attempt: it.attempt + 1,
+                    signatures,
+                    ..Entry::default()
+                };
+                self.store().retry(&retry)
+            }
+        };
+        if let Err(error) = kept {
+            self.queue_trouble(&error);
+        }
+        self.queue_again(&it.task);
+    }
+
+    fn tell_failure(&mut self, it: &Conclusion, signature: &Signature, verdict: &Verdict) {
+        let (hard, line) = match verdict {
+            Verdict::Again { after, why } => {
+                let after = words::duration(words::usec(*after));
+                (false, format!("{why}; tried again in {after}"))
+            }
+            Verdict::Hard { why } => (true, why.clone()),
+        };
+        let known = it.run.map(|run| {
+            self.history
+                .examined(run, signature, it.attempt, &line, hard)
+        });
+        let count = known.map_or(1, |known| known.count);
+        let message_id = if hard {
+            message::FAILED
+        } else {
+            message::RETRIED
+        };
+        tracing::warn!(
+            message_id,
+            task = it.task,
+            unit = it.unit,
+            object_systemd_unit = it.unit,
+            result = it.end.result,
+            signature = signature.key,
+            attempt = it.attempt,
+            seen = count,
+            "{} failed ({}): {line}",
+            it.unit,
+            signature.text
+        );
+        self.tell_operators(&OperatorEvent::Failed {
+            task: it.task.clone(),
+            unit: it.unit.clone(),
+            result: it.end.result.clone(),
+            exit_status: it.end.exit_status,
+            signal: it.end.signal,
+            signature: signature.key.clone(),
+            signature_text: signature.text.clone(),
+            attempt: it.attempt,
+            hard,
+            count,
+            verdict: line,
+        });
+    }
+}
+
+/// Nobody knows any more how it ended.
+pub(super) fn unknown_end(at: u64) -> End {
+    End {
+        started: 0,
+        ended: at,
+        result: "unknown".to_owned(),
+        exit_status: None,
+        signal: None,
+        invocation: String::new(),
+    }
+}
+
+/// From 0 to 1, another each time.
+fn jitter(unit: &str) -> f64 {
+    let hash = RandomState::new().hash_one(unit);
+    f64::from(u32::try_from(hash >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+}

@@ -1,0 +1,219 @@
+//! Runs: each is written down when its lease begins, and completed when that ends; failures are looked into, and
+//! tried again.
+
+mod conclude;
+mod examine;
+mod recover;
+mod result;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::super::Input;
+use super::Engine;
+use crate::clock;
+use crate::history::{Begun, End, OpenRun};
+use crate::store::Entry;
+
+pub use examine::Examined;
+
+/// What the engine knows of runs beyond [`super::Record`].
+#[derive(Debug)]
+pub(super) struct Runs {
+    /// Those that an earlier interlockd began and didn't see the end of.
+    open: Vec<OpenRun>,
+    /// Whether what became of those has been found out.
+    recovered: bool,
+    /// Ended, but not yet asked how.
+    ended: Vec<Ended>,
+    examiner: UnboundedSender<examine::Failure>,
+}
+
+/// A run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Run {
+    /// Its row in the history.
+    id: Option<i64>,
+    /// The entry of the queue that it serves.
+    entry: Option<Entry>,
+    /// Which of its streak it is, from 1.
+    attempt: u32,
+    /// When its lease was granted here, microseconds of `CLOCK_MONOTONIC`; 0 if it was found.
+    granted_monotonic: u64,
+    /// Somebody has asked systemd to stop it.
+    stop_asked: bool,
+}
+
+/// A run whose lease is over.
+#[derive(Debug, Clone)]
+struct Ended {
+    unit: String,
+    task: String,
+    run: Run,
+    /// When its lease was granted, microseconds of `CLOCK_REALTIME`.
+    granted: u64,
+    /// When that ended, microseconds of `CLOCK_REALTIME`.
+    at: u64,
+    /// Its window's end, microseconds of `CLOCK_REALTIME`; 0 if none.
+    not_after: u64,
+}
+
+/// What came of a run, to be drawn conclusions from.
+#[derive(Debug, Clone)]
+pub(super) struct Conclusion {
+    unit: String,
+    task: String,
+    run: Option<i64>,
+    entry: Option<Entry>,
+    attempt: u32,
+    not_after: u64,
+    end: End,
+    /// systemd starts it again by itself.
+    restarts_itself: bool,
+}
+
+impl Runs {
+    pub(super) fn new(inputs: UnboundedSender<Input>, open: Vec<OpenRun>) -> Self {
+        Self {
+            open,
+            recovered: false,
+            ended: Vec::new(),
+            examiner: examine::start(inputs),
+        }
+    }
+}
+
+impl Engine {
+    /// A unit's lease begins: that is a run. It serves the entry of the queue that waits for the unit, if there is
+    /// one, whoever started it.
+    pub(super) fn run_begins(&mut self, unit: &str, granted_here: bool) {
+        let Some(record) = self.records.get(unit) else {
+            return;
+        };
+        if record.run.id.is_some() {
+            return;
+        }
+        let (asked, granted) = (record.asked, record.granted);
+        let waited_for = record.waited_for.clone();
+        let known = match granted_here {
+            // A lease that was found may be one that an earlier interlockd had written down.
+            false => self.take_open_run(unit),
+            true => None,
+        };
+        let run = match known {
+            Some(open) => Run {
+                entry: self.running_entry(unit),
+                id: Some(open.id),
+                attempt: open.attempt,
+                ..Run::default()
+            },
+            None => self.new_run(unit, asked, granted, waited_for, granted_here),
+        };
+        if let Some(record) = self.records.get_mut(unit) {
+            record.run = run;
+        }
+        self.queue.in_flight.remove(unit);
+    }
+
+    fn take_open_run(&mut self, unit: &str) -> Option<OpenRun> {
+        let goes_on =
+            |run: &OpenRun| run.unit == unit && run.boot == self.boot && run.end.is_none();
+        let at = self.runs.open.iter().rposition(goes_on)?;
+        Some(self.runs.open.remove(at))
+    }
+
+    fn new_run(
+        &mut self,
+        unit: &str,
+        asked: u64,
+        granted: u64,
+        waited_for: Vec<String>,
+        granted_here: bool,
+    ) -> Run {
+        let boot = self.boot.clone();
+        let entry = match self.store().begins(unit, granted, &boot) {
+            Ok(entry) => entry,
+            Err(error) => {
+                // The gate opens all the same; if interlockd dies before this is written, the run is repeated.
+                self.queue_trouble(&error);
+                None
+            }
+        };
+        let attempt = entry.as_ref().map_or(1, |entry| entry.attempt);
+        let id = self.history.began(&Begun {
+            task: self.policy.task_name(unit).to_owned(),
+            unit: unit.to_owned(),
+            boot,
+            asked,
+            granted,
+            attempt,
+            waited_for,
+            cause: self.cause_of(unit, entry.as_ref()),
+            gated: true,
+        });
+        Run {
+            id,
+            entry,
+            attempt,
+            granted_monotonic: if granted_here { clock::monotonic() } else { 0 },
+            stop_asked: false,
+        }
+    }
+
+    /// Why a run happens, for people; empty if its unit was started by systemd's usual means.
+    fn cause_of(&self, unit: &str, entry: Option<&Entry>) -> String {
+        use crate::store::Kind;
+        match entry {
+            None => self.cause_of_run(unit),
+            Some(it) if it.attempt > 1 => format!("retry {} of what failed", it.attempt - 1),
+            Some(it) if it.kind == Kind::Submitted => format!("submitted by {}", it.by),
+            Some(_) => String::new(),
+        }
+    }
+
+    /// Has PID 1 remember how the run of a unit ends, until that was asked.
+    pub(super) async fn remember_outcome(&self, unit: &str) {
+        if let Some(pid1) = &self.pid1
+            && let Err(error) = pid1.ref_unit(unit).await
+        {
+            tracing::debug!(unit, %error, "cannot have systemd remember the run's end");
+        }
+    }
+
+    /// A lease is over. What became of its run is asked for when everything else that this means has been done.
+    pub(super) fn run_ends(&mut self, unit: &str, record: super::Record) {
+        self.runs.ended.push(Ended {
+            unit: unit.to_owned(),
+            task: self.policy.task_name(unit).to_owned(),
+            granted: record.granted,
+            at: clock::realtime(),
+            not_after: record.not_after,
+            run: record.run,
+        });
+    }
+
+    /// A job of a unit that runs was queued: it may be a stop.
+    pub(super) async fn note_stop(&mut self, unit: &str) {
+        let runs = self.records.get(unit).is_some_and(|r| r.run.id.is_some());
+        let (true, Some(pid1)) = (runs, &self.pid1) else {
+            return;
+        };
+        let state = pid1.states(vec![unit.to_owned()]).await;
+        let state = state.ok().and_then(|states| states.into_values().next());
+        let job = state.and_then(|state| state.job);
+        if job.is_some_and(|(_, kind)| matches!(kind.as_str(), "stop" | "restart" | "try-restart"))
+        {
+            self.stop_was_asked(unit);
+        }
+    }
+
+    pub(super) fn stop_was_asked(&mut self, unit: &str) {
+        if let Some(record) = self.records.get_mut(unit) {
+            record.run.stop_asked = true;
+        }
+    }
+
+    fn running_entry(&mut self, unit: &str) -> Option<Entry> {
+        let running = self.store().running().unwrap_or_default();
+        running.into_iter().find(|entry| entry.unit == unit)
+    }
+}

@@ -1,0 +1,146 @@
+//! From what PID 1 knows of a run's end to one word. Pure.
+
+use crate::history::End;
+use crate::pid1::RunOutcome;
+
+/// PID 1 takes both times from the same clock, but not at the same instant.
+const SLACK: u64 = 100_000;
+
+/// What else is known of the run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Circumstances {
+    /// When its lease was granted, microseconds of `CLOCK_MONOTONIC`; 0 if that isn't known.
+    pub granted_monotonic: u64,
+    /// When its lease ended, microseconds of `CLOCK_REALTIME`.
+    pub at: u64,
+    /// Somebody has asked for its end.
+    pub stop_asked: bool,
+    /// A deployment, a preemption or the host's shutdown has.
+    pub interrupted: bool,
+}
+
+/// How it ended.
+pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances) -> End {
+    let ran = outcome.started_monotonic > 0
+        && outcome.started_monotonic + SLACK >= known.granted_monotonic;
+    let result = match outcome.result.as_str() {
+        _ if known.interrupted => "interrupted",
+        "success" if !ran => "not-started",
+        // Told to stop, it had nothing left to do.
+        "success" if outcome.is_oneshot && outcome.exit_status == Some(0) => "success",
+        _ if known.stop_asked => "stopped",
+        "success" => "success",
+        failed => failed,
+    };
+    End {
+        started: if ran { outcome.started } else { 0 },
+        ended: match outcome.exited {
+            exited if ran && exited >= outcome.started => exited,
+            _ => known.at,
+        },
+        result: result.to_owned(),
+        exit_status: outcome.exit_status.filter(|_| ran),
+        signal: outcome.signal.filter(|_| ran),
+        invocation: outcome.invocation.clone(),
+    }
+}
+
+/// What a result means for what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// It has done its work.
+    Success,
+    /// There was nothing to do (a condition), or nobody wants it any more.
+    Given,
+    /// It is to run again, as if this run hadn't been.
+    Repeat,
+    /// It has failed.
+    Failure,
+}
+
+/// See [`Meaning`].
+pub(super) fn meaning_of(result: &str) -> Meaning {
+    match result {
+        "success" => Meaning::Success,
+        "stopped" | "not-started" | "exec-condition" => Meaning::Given,
+        "interrupted" | "unknown" => Meaning::Repeat,
+        _ => Meaning::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(result: &str) -> RunOutcome {
+        RunOutcome {
+            result: result.to_owned(),
+            started_monotonic: 1_000_000,
+            started: 5_000_000,
+            exited: 6_000_000,
+            exit_status: Some(0),
+            is_oneshot: true,
+            ..RunOutcome::default()
+        }
+    }
+
+    fn known() -> Circumstances {
+        Circumstances {
+            granted_monotonic: 1_000_100,
+            at: 7_000_000,
+            ..Circumstances::default()
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_never_executed_is_no_success() {
+        let mut it = outcome("success");
+        it.started_monotonic = 0;
+        assert_eq!(end_of(&it, known()).result, "not-started");
+        // An earlier run's times.
+        it.started_monotonic = 500_000;
+        let end = end_of(&it, known());
+        assert_eq!(
+            (end.result.as_str(), end.exit_status),
+            ("not-started", None)
+        );
+        assert_eq!((end.started, end.ended), (0, 7_000_000));
+    }
+
+    #[test]
+    fn a_stop_is_no_failure_and_no_success() {
+        let asked = Circumstances {
+            stop_asked: true,
+            ..known()
+        };
+        let mut it = outcome("signal");
+        it.exit_status = None;
+        it.signal = Some(15);
+        let end = end_of(&it, asked);
+        assert_eq!((end.result.as_str(), end.signal), ("stopped", Some(15)));
+        assert_eq!(end_of(&it, known()).result, "signal");
+        let service = RunOutcome {
+            is_oneshot: false,
+            ..outcome("success")
+        };
+        assert_eq!(end_of(&service, asked).result, "stopped");
+        assert_eq!(end_of(&outcome("success"), asked).result, "success");
+        let interrupted = Circumstances {
+            interrupted: true,
+            ..asked
+        };
+        assert_eq!(
+            end_of(&outcome("success"), interrupted).result,
+            "interrupted"
+        );
+    }
+
+    #[test]
+    fn failures_keep_systemds_words() {
+        let end = end_of(&outcome("exit-code"), known());
+        assert_eq!(end.result, "exit-code");
+        assert_eq!((end.started, end.ended), (5_000_000, 6_000_000));
+        assert_eq!(meaning_of("exit-code"), Meaning::Failure);
+        assert_eq!(meaning_of("unknown"), Meaning::Repeat);
+    }
+}
