@@ -116,6 +116,8 @@ const STEPS: [&str; VERSION as usize] = [V1, V2];
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut database = Connection::open(path)?;
     database.busy_timeout(BUSY)?;
+    // Its sandbox has no directory for temporary files.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
     if version(&database)? == 0 {
         // Only ever taken by a file without tables: what is deleted gives its room back to the disk.
         database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -134,6 +136,7 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(path, flags)?;
     database.busy_timeout(READER_BUSY)?;
+    database.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(database)
 }
 

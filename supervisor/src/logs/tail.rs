@@ -3,18 +3,19 @@
 use tokio::time::timeout;
 
 use super::entry::{Entries, LIMIT, synchronise};
+use crate::history::End;
 
 /// A longer line is cut, bytes.
 const LONGEST: usize = 4096;
 
 /// The last lines that the run wrote, the oldest first; not PID 1's about it. Those that it wrote just before its end
 /// are among them. Empty if there are none, or the journal can't be asked in time.
-pub async fn last_lines(unit: &str, invocation: &str, limit: usize) -> Vec<String> {
-    if invocation.is_empty() {
+pub async fn last_lines(unit: &str, end: &End, limit: usize) -> Vec<String> {
+    if end.invocation.is_empty() {
         return Vec::new();
     }
     synchronise().await;
-    timeout(LIMIT, read(unit, invocation, limit))
+    timeout(LIMIT, read(unit, end, limit))
         .await
         .unwrap_or_else(|_| {
             tracing::warn!(
@@ -25,11 +26,15 @@ pub async fn last_lines(unit: &str, invocation: &str, limit: usize) -> Vec<Strin
         })
 }
 
-async fn read(unit: &str, invocation: &str, limit: usize) -> Vec<String> {
+async fn read(unit: &str, end: &End, limit: usize) -> Vec<String> {
+    // Not by the invocation alone: journald finds that out from the control group, which a short process has left
+    // before it looks. Such lines are known by the unit and the time.
     let arguments = [
-        format!("--lines={limit}"),
-        "--output-fields=MESSAGE".to_owned(),
-        format!("_SYSTEMD_INVOCATION_ID={invocation}"),
+        // Lines of a run just before or after, by their time, are passed over below.
+        format!("--lines={}", limit * 2),
+        "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID".to_owned(),
+        format!("--since=@{}", end.started / 1_000_000),
+        format!("--until=@{}", end.ended / 1_000_000 + 2),
         format!("_SYSTEMD_UNIT={unit}"),
     ];
     let mut lines = Vec::new();
@@ -37,7 +42,10 @@ async fn read(unit: &str, invocation: &str, limit: usize) -> Vec<String> {
         return lines;
     };
     while let Some(entry) = entries.next().await {
-        let Some(message) = entry.text("MESSAGE") else {
+        let of_another = entry
+            .text("_SYSTEMD_INVOCATION_ID")
+            .is_some_and(|invocation| invocation != end.invocation);
+        let Some(message) = entry.text("MESSAGE").filter(|_| !of_another) else {
             continue;
         };
         lines.extend(message.lines().map(|line| cut(line).to_owned()));

@@ -221,6 +221,8 @@ fn forget_old(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut database = Connection::open(path)?;
     database.busy_timeout(Duration::from_secs(2))?;
+    // Its sandbox has no directory for temporary files.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     // What was promised must survive a power loss (https://www.sqlite.org/pragma.html#pragma_synchronous).
     database.pragma_update(None, "synchronous", "FULL")?;

@@ -29,10 +29,7 @@ pub(super) fn start(inputs: UnboundedSender<Input>) -> UnboundedSender<Failure> 
 
 async fn examine(mut failures: UnboundedReceiver<Failure>, inputs: UnboundedSender<Input>) {
     while let Some(Failure(conclusion)) = failures.recv().await {
-        let lines = match conclusion.end.invocation.as_str() {
-            "" => Vec::new(),
-            invocation => logs::last_lines(&conclusion.unit, invocation, LINES).await,
-        };
+        let lines = logs::last_lines(&conclusion.unit, &conclusion.end, LINES).await;
         let examined = Examined { conclusion, lines };
         if inputs.send(Input::Examined(Box::new(examined))).is_err() {
             return;
