@@ -107,6 +107,15 @@ impl Options {
         number.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be a number (i)")))
     }
 
+    /// A point in time or a span in microseconds; 0 is one.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn microseconds(&mut self, name: &str) -> fdo::Result<Option<u64>> {
+        let number = self.0.remove(name).map(u64::try_from).transpose();
+        number.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be microseconds (t)")))
+    }
+
     /// A time span.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ pub enum Error {
     /// The caller would wait for itself.
     #[zbus(name = "interlock.Interlock1.Error.WouldDeadlock")]
     WouldDeadlock(String),
+    /// No failure has this signature.
+    #[zbus(name = "interlock.Interlock1.Error.NoSuchSignature")]
+    NoSuchSignature(String),
     /// The group could not be brought to rest.
     #[zbus(name = "interlock.Interlock1.Error.Busy")]
     Busy(String),

@@ -5,11 +5,13 @@ mod authority;
 mod caller;
 mod deployment;
 mod error;
+mod history;
 mod manager;
 mod queue;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -23,6 +25,7 @@ use crate::daemon::{Input, Notice};
 use crate::pid1::signals::{self, Signal};
 use crate::pid1::{self, Pid1};
 use deployment::{Deployment, DeploymentSignals};
+use history::History;
 use manager::{Manager, ManagerSignals};
 use queue::{Queue, QueueSignals};
 use task::Task;
@@ -51,11 +54,12 @@ pub fn deployment_path(id: &str) -> String {
 pub async fn keep_connected(
     inputs: UnboundedSender<Input>,
     mut notices: UnboundedReceiver<Notice>,
+    database: PathBuf,
 ) {
     let mut pause = FIRST_PAUSE;
     let mut known = Known::default();
     loop {
-        match Served::connect(&inputs).await {
+        match Served::connect(&inputs, &database).await {
             Ok(mut served) => {
                 pause = FIRST_PAUSE;
                 served.offer(&known.units).await;
@@ -93,11 +97,12 @@ struct Served {
 }
 
 impl Served {
-    async fn connect(inputs: &UnboundedSender<Input>) -> zbus::Result<Self> {
+    async fn connect(inputs: &UnboundedSender<Input>, database: &Path) -> zbus::Result<Self> {
         let connection = Builder::system()
             .method_timeout(pid1::CALL_TIMEOUT)
             .serve_at(ROOT, Manager::new(inputs.clone()))
             .serve_at(ROOT, Queue::new(inputs.clone()))
+            .serve_at(ROOT, History::new(inputs.clone(), database.to_owned()))
             .serve_at(ROOT, zbus::fdo::ObjectManager)
             .build()
             .await?;

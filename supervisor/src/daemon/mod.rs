@@ -29,6 +29,7 @@ use crate::bus;
 use crate::clock;
 use crate::deploy::Owner;
 use crate::freezer;
+use crate::history::risk::Exposed;
 use crate::history::{History, Past};
 use crate::lookout::{Ended, Look};
 use crate::pid1::Pid1;
@@ -95,6 +96,8 @@ pub enum Query {
     Task(String, oneshot::Sender<Option<engine::TaskView>>),
     /// What is known of a unit's past.
     Past(String, oneshot::Sender<Past>),
+    /// Tasks that deployments concern.
+    Exposed(oneshot::Sender<Vec<Exposed>>),
     /// All waiters in order.
     Queue(oneshot::Sender<Vec<engine::QueueView>>),
     /// A paragraph about one task.
@@ -320,6 +323,7 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
     let (notices, notice_receiver) = mpsc::unbounded_channel();
     let pulse = Pulse::default();
     let store = Store::open(&paths.database);
+    let database = paths.database.clone();
     let engine = engine::Engine::new(
         paths,
         history,
@@ -331,7 +335,7 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(watchdog(pulse));
     tokio::spawn(listener::accept(listener, inputs.clone()));
-    tokio::spawn(bus::keep_connected(inputs, notice_receiver));
+    tokio::spawn(bus::keep_connected(inputs, notice_receiver, database));
     tokio::select! {
         () = engine.run(receiver) => {}
         _ = stop.recv() => tracing::info!("stopping; leases and waiters stay with PID 1 and the gates"),

@@ -6,9 +6,13 @@
 //!
 //! All times are microseconds of `CLOCK_REALTIME`, all spans microseconds.
 
+pub mod causes;
 pub mod damage;
+pub mod lengths;
 mod past;
 pub mod reader;
+pub mod risk;
+pub mod runs;
 mod schema;
 mod standings;
 mod tallies;

@@ -41,7 +41,7 @@ pub use views::{QueueView, TaskView};
 use super::{Input, Notice, Paths, Pulse, Query};
 use crate::arbiter::{Action, Arbiter, Event};
 use crate::clock;
-use crate::history::History;
+use crate::history::{History, risk};
 use crate::pid1::signals::Signal;
 use crate::pid1::{self, Pid1};
 use crate::store::Store;
@@ -465,6 +465,7 @@ impl Engine {
                 drop(to.send(self.task_view(&name)));
             }
             Query::Past(unit, to) => drop(to.send(self.history.past(&unit))),
+            Query::Exposed(to) => drop(to.send(risk::exposed(self.policy.settings()))),
             Query::Queue(to) => drop(to.send(self.queue_views())),
             Query::Explain(name, to) => {
                 self.look_at_ungated().await;

@@ -1,6 +1,7 @@
 //! The history over real files: what was written comes back, whatever happens to the file.
 
 mod damaged;
+mod reading;
 
 use std::path::Path;
 
