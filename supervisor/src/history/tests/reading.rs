@@ -365,7 +365,7 @@ fn what_is_too_large_loses_its_oldest_runs() {
     }
     let rules = interlock_generator::policy::settings::HistoryRules {
         keep: std::time::Duration::from_secs(365 * 24 * 3600),
-        max_size: 400 << 10,
+        max_size: 600 << 10,
     };
     let mut bites = 0;
     while it.history.tidy_at(&rules, 50_000) {
