@@ -26,16 +26,46 @@ pub struct Transient {
     pub stays: bool,
 }
 
+/// Older ones write `ExecStartEx=` into the unit's file, which they can't read, and `$` as `\$`, which isn't the same:
+/// at the next daemon-reload the command of a unit that hasn't started yet is another one, or none.
+const WRITES_EXEC_RIGHT: u32 = 257;
+
 impl Pid1 {
+    /// `ExecStart=` in which nothing is replaced from the environment.
+    async fn exec(
+        &self,
+        unit: &Transient,
+        program: String,
+    ) -> zbus::Result<(&'static str, Variant<'static>)> {
+        if !unit.command.iter().any(|word| word.contains('$')) {
+            let exec = vec![(program, unit.command.clone(), false)];
+            return Ok(("ExecStart", Variant::from(exec)));
+        }
+        let version = self.manager.version().await?;
+        let digits = version.split(|c: char| !c.is_ascii_digit()).next();
+        let number = digits.and_then(|digits| digits.parse::<u32>().ok());
+        if number.is_some_and(|number| number >= WRITES_EXEC_RIGHT) {
+            let flags = vec!["no-env-expand".to_owned()];
+            let exec = vec![(program, unit.command.clone(), flags)];
+            return Ok(("ExecStartEx", Variant::from(exec)));
+        }
+        if unit.gated {
+            return Err(zbus::Error::Failure(format!(
+                "an argument has a $ in it, which systemd {version} would change if it were reloaded meanwhile"
+            )));
+        }
+        let words = unit.command.iter().map(|word| word.replace('$', "$$"));
+        let exec = vec![(program, words.collect::<Vec<_>>(), false)];
+        Ok(("ExecStart", Variant::from(exec)))
+    }
+
     /// Queues the start of a transient unit.
     ///
     /// # Errors
     /// The bus's or PID 1's; also if a unit of that name exists.
     pub async fn run(&self, unit: &Transient) -> zbus::Result<()> {
         let program = unit.command.first().cloned().unwrap_or_default();
-        // Else $NAME in an argument would be replaced from the environment.
-        let flags = vec!["no-env-expand".to_owned()];
-        let exec = vec![(program, unit.command.clone(), flags)];
+        let exec = self.exec(unit, program).await?;
         let environment = unit.environment.iter();
         let environment: Vec<String> = environment.map(|(k, v)| format!("{k}={v}")).collect();
         let timeout = u64::try_from(unit.timeout.as_micros()).unwrap_or(u64::MAX);
@@ -50,7 +80,7 @@ impl Pid1 {
             ("CollectMode", Variant::from(collect)),
             ("TimeoutStartUSec", Variant::from(timeout)),
             ("Environment", Variant::from(environment)),
-            ("ExecStartEx", Variant::from(exec)),
+            exec,
         ];
         if unit.gated {
             let gate = vec![names::gate_of(&unit.name)];
