@@ -84,6 +84,12 @@ pub fn stop_group(group: &str) -> String {
     format!("interlock-stop-{group}.service")
 }
 
+/// The oneshot that writes the metrics for node_exporter, and its timer.
+pub const METRICS_SERVICE: &str = "interlock-metrics.service";
+
+/// See [`METRICS_SERVICE`].
+pub const METRICS_TIMER: &str = "interlock-metrics.timer";
+
 /// The marker of a frozen unit.
 pub fn frozen_file(unit: &str) -> String {
     format!("{FROZEN_DIR}/{unit}")

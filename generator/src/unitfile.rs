@@ -158,6 +158,17 @@ impl UnitFile {
         self
     }
 
+    /// A list of one path, quoted if need be; a missing one is passed over (`ReadWritePaths=-/srv/a\x20b`).
+    pub fn optional_path(&mut self, key: &'static str, path: &str) -> &mut Self {
+        self.assign(key);
+        let start = self.text.len();
+        self.text.push('-');
+        self.text.push_str(path);
+        self.quote_from(start, false);
+        self.text.push('\n');
+        self
+    }
+
     fn assign(&mut self, key: &'static str) {
         self.text.push_str(key);
         self.text.push('=');

@@ -2,6 +2,7 @@
 
 mod command;
 mod group;
+mod metrics;
 mod order;
 mod task;
 mod window;
@@ -97,6 +98,9 @@ impl Plan {
         }
         for (name, group) in settings.groups() {
             group::stop(&mut plan, settings, name, group);
+        }
+        if let Some(textfile) = settings.metrics_textfile() {
+            metrics::units(&mut plan, textfile);
         }
         plan.entries
             .sort_by(|a, b| (a.directory, &a.path).cmp(&(b.directory, &b.path)));

@@ -8,8 +8,8 @@ use toml::de::DeValue;
 use super::diagnostic::Problems;
 use super::duration;
 use super::reader::{Reader, Value};
-use super::settings::{HistoryRules, Settings};
-use super::source::At;
+use super::settings::{HistoryRules, MetricsTextfile, Settings};
+use super::source::{At, Source};
 
 /// `notify-command`, `metrics-textfile` and `[history]`, each where it stands.
 #[derive(Debug, Default)]
@@ -48,13 +48,16 @@ impl RecordsFragment {
     }
 
     /// Puts it into the settings.
-    pub(super) fn settle(&self, settings: &mut Settings) {
+    pub(super) fn settle(&self, sources: &[Source], settings: &mut Settings) {
         let notify = self.notify_command.as_ref();
         settings.notify_command = notify
             .map(|command| command.value.clone())
             .unwrap_or_default();
         let textfile = self.metrics_textfile.as_ref();
-        settings.metrics_textfile = textfile.map(|path| PathBuf::from(&path.value));
+        settings.metrics_textfile = textfile.map(|path| MetricsTextfile {
+            path: PathBuf::from(&path.value),
+            origin: sources[path.at.source].origin(path.at),
+        });
         settings.history = HistoryRules {
             keep: super::validate::or(&self.keep, KEEP),
             max_size: super::validate::or(&self.max_size, MAX_SIZE),

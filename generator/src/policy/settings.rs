@@ -4,11 +4,13 @@
 //! every name that it refers to exists, every unit name is valid, orders have no cycle.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::names;
-pub use records::{ExpandError, FailureKind, FailureRule, HistoryRules, RepairAction};
+pub use records::{
+    ExpandError, FailureKind, FailureRule, HistoryRules, MetricsTextfile, RepairAction,
+};
 
 mod records;
 
@@ -31,7 +33,7 @@ pub struct Settings {
     pub(super) failures: BTreeMap<String, FailureRule>,
     pub(super) history: HistoryRules,
     pub(super) notify_command: Vec<String>,
-    pub(super) metrics_textfile: Option<PathBuf>,
+    pub(super) metrics_textfile: Option<MetricsTextfile>,
     pub(super) blocked: BTreeMap<String, Origin>,
     /// The task of each unit, under all of its names.
     pub(super) by_unit: BTreeMap<String, String>,
@@ -73,9 +75,9 @@ impl Settings {
         &self.notify_command
     }
 
-    /// Where the metrics are written for the node exporter's textfile collector; absolute.
-    pub fn metrics_textfile(&self) -> Option<&Path> {
-        self.metrics_textfile.as_deref()
+    /// Where the metrics are written for node_exporter's textfile collector, if anywhere.
+    pub fn metrics_textfile(&self) -> Option<&MetricsTextfile> {
+        self.metrics_textfile.as_ref()
     }
 
     /// Units that must not start because their task's fragment is bad, with where it says so.

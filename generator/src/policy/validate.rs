@@ -54,7 +54,8 @@ pub(super) fn validate(mut context: Context<'_>) -> Compiled {
             settings.failures.insert(name.clone(), rule);
         }
     }
-    context.inputs.records.settle(&mut settings);
+    let sources = context.sources;
+    context.inputs.records.settle(sources, &mut settings);
     order::check(&mut context);
     if settings.tasks.len() < context.inputs.tasks.len() + context.inputs.ineffective_tasks.len() {
         drop_ineffective(&mut settings);

@@ -1,5 +1,6 @@
 //! What follows from runs: how failures are told apart, what is kept, and what an operator may do about them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Origin;
@@ -22,6 +23,15 @@ impl FailureKind {
             Self::Permanent => "permanent",
         }
     }
+}
+
+/// Where the metrics are written for node_exporter's textfile collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsTextfile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Where that is said.
+    pub origin: Origin,
 }
 
 /// Tells failures apart (`[failures.NAME]`).
