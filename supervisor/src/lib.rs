@@ -18,6 +18,7 @@ pub mod journal;
 pub mod locks;
 pub mod logs;
 pub mod lookout;
+pub mod monitor;
 pub mod person;
 pub mod pid1;
 pub mod retry;

@@ -78,7 +78,14 @@ fn every_key_of_the_policy_has_its_man_page_entry_and_the_other_way_round() {
     }
 }
 
-const INTERFACES: [&str; 5] = ["Manager", "Task", "Deployment", "History", "Queue"];
+const INTERFACES: [&str; 6] = [
+    "Manager",
+    "Task",
+    "Deployment",
+    "History",
+    "Queue",
+    "Monitor",
+];
 
 #[test]
 fn every_member_of_the_d_bus_interface_has_its_man_page_entry_and_the_other_way_round() {

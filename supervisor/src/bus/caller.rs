@@ -116,6 +116,19 @@ impl Options {
         number.map_err(|_| fdo::Error::InvalidArgs(format!("{name} must be microseconds (t)")))
     }
 
+    /// Several words; none unless given.
+    ///
+    /// # Errors
+    /// `InvalidArgs`, with what is expected.
+    pub fn words(&mut self, name: &str) -> fdo::Result<Vec<String>> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(Vec::new());
+        };
+        Vec::<String>::try_from(value).map_err(|_| {
+            fdo::Error::InvalidArgs(format!("{name} must be an array of strings (as)"))
+        })
+    }
+
     /// A time span.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod deployment;
 mod error;
 mod history;
 mod manager;
+mod monitor;
 mod queue;
 mod task;
 
@@ -27,6 +28,7 @@ use crate::pid1::{self, Pid1};
 use deployment::{Deployment, DeploymentSignals};
 use history::History;
 use manager::{Manager, ManagerSignals};
+use monitor::Monitor;
 use queue::{Queue, QueueSignals};
 use task::Task;
 
@@ -103,6 +105,7 @@ impl Served {
             .serve_at(ROOT, Manager::new(inputs.clone()))
             .serve_at(ROOT, Queue::new(inputs.clone()))
             .serve_at(ROOT, History::new(inputs.clone(), database.to_owned()))
+            .serve_at(ROOT, Monitor::new(inputs.clone(), database.to_owned()))
             .serve_at(ROOT, zbus::fdo::ObjectManager)
             .build()
             .await?;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::CheckArgs;
 use super::deploy::cli::DeployCommand;
 use super::history::cli::{FailuresArgs, HistoryArgs};
+use super::metrics::MetricsArgs;
 use super::queue::cli::{CapacityArgs, QueueArgs, SubmitArgs};
 use super::{deploy, history, manual, queue};
 
@@ -71,6 +73,12 @@ pub enum Command {
     /// Deploy while the tasks of a group are at rest
     #[command(subcommand, long_about = deploy::manual::DEPLOY, disable_help_subcommand = true)]
     Deploy(DeployCommand),
+    /// Tell a monitoring system how all is
+    #[command(long_about = manual::CHECK, after_long_help = manual::fields(manual::CHECK_FIELDS))]
+    Check(CheckArgs),
+    /// Print what Prometheus scrapes
+    #[command(long_about = manual::METRICS)]
+    Metrics(MetricsArgs),
     /// Make interlockd read the policy again
     #[command(long_about = manual::RELOAD)]
     Reload,

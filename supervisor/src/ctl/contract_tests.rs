@@ -170,6 +170,8 @@ Commands:
   holding    Tell whether the caller runs for a task that holds a resource
   locks      List who holds the locks of resources
   deploy     Deploy while the tasks of a group are at rest
+  check      Tell a monitoring system how all is
+  metrics    Print what Prometheus scrapes
   reload     Make interlockd read the policy again
 
 Options:

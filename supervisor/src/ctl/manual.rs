@@ -98,6 +98,66 @@ pub const LOCKS_FIELDS: &[(&str, &str)] = &[
     ("remarks[].text", "why what looks like a lock isn't one"),
 ];
 
+/// What `check` does.
+pub const CHECK: &str = "\
+Tells a monitoring system as Nagios or Icinga how all is, after the Monitoring
+Plugins' guidelines: one line, performance data, details below; exit status 0
+(OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN). Needs no rights. The plugin
+check_interlock is this command.
+
+Without options these are problems: a deadlock (CRITICAL), interlockd isn't
+running or doesn't answer (CRITICAL); errors in the policy, a history that
+can't be read or written, a task that didn't succeed within its expect-success
+(WARNING). The first and the last three can be set otherwise as below, or left
+out with --ignore deadlocks, policy, database or expect-success.
+
+EXPR is NAME=LIMIT or NAME:TASK=LIMIT, and a problem from the limit on:
+
+  failed=500         units whose last run failed, and no retry is left
+  failed=+50%        so much above the usual of this host: the mean of seven
+  failed=+20         days without the last hour (OK until that is known)
+  failures-hour=10   runs that failed within an hour; also failures-day
+  wait=30min         the longest wait at a gate, now
+  held=2h            the longest wait for a deployment or another job, now
+  frozen=1h          the longest freeze by a deployment, now
+  deployment=3h      the oldest deployment that is alive (not by task)
+  queue=1000         starts in the queue
+  skips=3            starts given up in a row
+  stale=1            units that run code from before a deployment
+  success:TASK=26h   time since the task last succeeded
+  deadlocks=1        deadlocks (not by task)
+  expect-success, policy, database
+                     have no limit: they are so or not
+
+One of a task that the policy doesn't have is UNKNOWN, since a misspelt one
+would be OK for ever. A task that has never succeeded counts from the
+beginning of the history on.";
+
+/// Fields of `check --json`.
+pub const CHECK_FIELDS: &[(&str, &str)] = &[
+    ("status", "OK, WARNING, CRITICAL or UNKNOWN"),
+    ("summary", "one line about the host"),
+    ("problems[].status", "WARNING, CRITICAL or UNKNOWN"),
+    ("problems[].text", "what isn't well"),
+    ("problems[].details", "array of lines"),
+    ("notes", "array, what else is worth knowing"),
+    ("performance[].label", "as failed or failed:TASK"),
+    ("performance[].value", "a number, of seconds if so"),
+    ("performance[].unit", "s, c (a counter) or empty"),
+    ("performance[].warning", "from where on, or null"),
+    ("performance[].critical", "from where on, or null"),
+];
+
+/// What `metrics` does.
+pub const METRICS: &str = "\
+Prints metrics in Prometheus' text format, as its textfile collector and
+promtool(1) read it, or in OpenMetrics 1.0, in which counters' families are
+called otherwise. By task, never by instance. If interlockd doesn't answer,
+it prints interlock_up 0 and exits with 69.
+
+With metrics-textfile in the policy a timer writes such a file for
+node_exporter every 30 seconds, see interlock-policy(5).";
+
 /// What `reload` does.
 pub const RELOAD: &str = "\
 Makes interlockd read the policy again, and prints every mistake in it.

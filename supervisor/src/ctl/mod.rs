@@ -4,6 +4,7 @@
 //! functions that know neither the bus nor the clock, so that every line it can print is tested without either.
 
 pub mod analyze;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -18,8 +19,10 @@ pub mod jobs;
 pub mod line;
 pub mod locks;
 pub mod manual;
+pub mod metrics;
 pub mod model;
 pub mod moment;
+pub mod monitor;
 pub mod output;
 pub mod proxy;
 pub mod queue;
@@ -47,7 +50,12 @@ use error::{CtlError, Outcome};
 
 /// Parses the command line, does what it says, and returns the exit status (see [`manual::EXIT_STATUS`]).
 pub async fn main() -> u8 {
-    let cli = Cli::parse();
+    let (line, is_check) = check::command_line(std::env::args_os());
+    let cli = match Cli::try_parse_from(line) {
+        Ok(cli) => cli,
+        Err(error) if is_check => return check::usage(&error),
+        Err(error) => error.exit(),
+    };
     match run(cli.command).await {
         Ok(outcome) => outcome.code(),
         Err(error) => {
@@ -73,6 +81,8 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Submit(args) => queue::submit::run(&Client::connect().await?, &args).await,
         Command::Holding(args) => holding::run(&args).await,
         Command::Locks(args) => locks::run(&Client::connect().await?, &args).await,
+        Command::Check(args) => check::run(&args).await,
+        Command::Metrics(args) => metrics::run(&args).await,
         Command::Reload => reload::run(&Client::connect().await?).await,
         Command::Generate(args) => generate::run(&args),
     }

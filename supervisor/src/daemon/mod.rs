@@ -32,6 +32,7 @@ use crate::freezer;
 use crate::history::risk::Exposed;
 use crate::history::{History, Past};
 use crate::lookout::{Ended, Look};
+use crate::monitor::Live;
 use crate::pid1::Pid1;
 use crate::pid1::signals::Signal;
 use crate::store::{Next, Paused, State, Store};
@@ -170,6 +171,8 @@ pub enum Query {
     ),
     /// All deadlocks that are remembered.
     Deadlocks(oneshot::Sender<Vec<engine::DeadlockView>>),
+    /// All that monitoring is told of what is now.
+    Live(oneshot::Sender<Live>),
     /// Tell when a deployment no longer settles: its state, and why it failed.
     WaitForDeployment(String, oneshot::Sender<engine::Settled>),
 }

@@ -9,6 +9,7 @@
 pub mod causes;
 pub mod damage;
 pub mod lengths;
+mod monitored;
 mod past;
 pub mod reader;
 pub mod risk;

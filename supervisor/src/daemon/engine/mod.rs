@@ -6,6 +6,7 @@ mod deploy;
 mod explain;
 mod gates;
 mod leases;
+mod live;
 mod locks;
 mod nested;
 mod notify;
@@ -118,6 +119,8 @@ pub struct Engine {
     queue: queue::Queue,
     runs: runs::Runs,
     boot: String,
+    /// When this interlockd started, microseconds of `CLOCK_REALTIME`.
+    started: u64,
     /// Units without a gate that run, with since when they do, as of the last question.
     ungated: BTreeMap<String, u64>,
     deadlocks: deadlocks::Deadlocks,
@@ -164,6 +167,7 @@ impl Engine {
             queue: queue::Queue::new(&mut store),
             runs: runs::Runs::new(inputs.clone(), history.open_runs()),
             boot: clock::boot_id(),
+            started: clock::realtime(),
             deadlocks: deadlocks::Deadlocks::new(inputs.clone(), history.deadlocks()),
             deployments: deploy::Deployments::new(store, inputs),
             notifier: notify::Notifier::default(),
@@ -492,6 +496,10 @@ impl Engine {
             }
             Query::RunAction(request, to) => drop(to.send(self.run_action(request).await)),
             Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
+            Query::Live(to) => {
+                self.look_at_ungated().await;
+                drop(to.send(self.live()));
+            }
             Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
             Query::Reload(to) => {
                 self.reload().await;
