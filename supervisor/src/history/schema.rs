@@ -20,6 +20,12 @@ const READER_BUSY: Duration = Duration::from_secs(5);
 const LOG_SIZE: i64 = 8 << 20;
 
 const V2: &str = "
+    -- The first version knew no deadlocks at first.
+    CREATE TABLE IF NOT EXISTS deadlocks (
+        id INTEGER PRIMARY KEY, found INTEGER NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL,
+        resource TEXT NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL, waiters TEXT NOT NULL) STRICT;
+    CREATE INDEX IF NOT EXISTS deadlocks_of_unit ON deadlocks (unit, found);
+
     CREATE TABLE runs_2 (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         task TEXT NOT NULL, unit TEXT NOT NULL, boot TEXT NOT NULL,
@@ -103,10 +109,6 @@ const V1: &str = "
         id INTEGER PRIMARY KEY, task TEXT NOT NULL, unit TEXT NOT NULL,
         reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
     CREATE INDEX skips_of_unit ON skips (unit, at);
-    CREATE TABLE deadlocks (
-        id INTEGER PRIMARY KEY, found INTEGER NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL,
-        resource TEXT NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL, waiters TEXT NOT NULL) STRICT;
-    CREATE INDEX deadlocks_of_unit ON deadlocks (unit, found);
 ";
 
 /// From each version to the next.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::queue::Outcome;
+use super::entry::Outcome;
 use super::{Store, StoreError, signed, unsigned};
 
 /// How many batches are remembered that are over.
@@ -107,11 +107,12 @@ pub(super) fn grow(transaction: &Transaction<'_>, id: u64, more: u64) -> rusqlit
     Ok(())
 }
 
-/// One of its entries is over. Says its number if that was the last.
+/// So many of its entries are over. Says its number if those were the last.
 pub(super) fn count(
     transaction: &Transaction<'_>,
     id: u64,
     how: Outcome,
+    number: u64,
     now: u64,
 ) -> rusqlite::Result<Option<u64>> {
     let column = match how {
@@ -119,8 +120,10 @@ pub(super) fn count(
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
     };
-    let sql = format!("UPDATE batches SET {column} = {column} + 1 WHERE id = ?1");
-    transaction.prepare_cached(&sql)?.execute([signed(id)])?;
+    let sql = format!("UPDATE batches SET {column} = {column} + ?2 WHERE id = ?1");
+    transaction
+        .prepare_cached(&sql)?
+        .execute(params![signed(id), signed(number)])?;
     let sql = "UPDATE batches SET ended = ?2 WHERE id = ?1 AND done + failed + cancelled >= total";
     let ended = transaction
         .prepare_cached(sql)?

@@ -2,8 +2,10 @@
 //! In the state database, each change on disk before it takes effect.
 
 mod batches;
+mod entry;
 mod operator;
-pub mod queue;
+mod queue;
+mod queue_desk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +16,8 @@ use rusqlite::{Connection, Transaction, params};
 use crate::deploy::Deployment;
 
 pub use batches::Batch;
+pub use entry::{Counts, Entry, Filter, Kind, Next, Outcome, State};
 pub use operator::{Capacity, Paused};
-pub use queue::{Counts, Entry, Filter, Kind, Next, Outcome, State};
 
 /// How many deployments are remembered that are over.
 const REMEMBERED: i64 = 20;

@@ -5,160 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::entry::{Entry, Kind, Outcome, State};
 use super::{Store, StoreError, batches, signed, unsigned};
 
-/// Where an entry stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum State {
-    /// To be started when there is room.
-    #[default]
-    Queued,
-    /// Queued from [`Entry::not_before`] on.
-    Delayed,
-    /// Queued when the task's run or the transaction from inside which it was asked for is over.
-    Behind,
-    /// Its lease was granted; what became of it isn't known yet.
-    Running,
-}
-
-impl State {
-    /// As on D-Bus.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Delayed => "delayed",
-            Self::Behind => "behind",
-            Self::Running => "running",
-        }
-    }
-
-    fn number(self) -> i64 {
-        match self {
-            Self::Queued => 0,
-            Self::Delayed => 1,
-            Self::Behind => 2,
-            Self::Running => 3,
-        }
-    }
-
-    fn of(number: i64) -> Self {
-        match number {
-            1 => Self::Delayed,
-            2 => Self::Behind,
-            3 => Self::Running,
-            _ => Self::Queued,
-        }
-    }
-
-    /// By its name on D-Bus.
-    pub fn by_name(name: &str) -> Option<Self> {
-        let all = [Self::Queued, Self::Delayed, Self::Behind, Self::Running];
-        all.into_iter().find(|state| state.name() == name)
-    }
-}
-
-/// Why an entry is there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Kind {
-    /// Somebody asked for it.
-    #[default]
-    Submitted,
-    /// A run of the unit has failed that nobody had submitted.
-    Retry,
-}
-
-/// A start that is to happen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number.
-    pub id: u64,
-    /// The unit to be started.
-    pub unit: String,
-    /// Its task's name.
-    pub task: String,
-    /// Where it stands.
-    pub state: State,
-    /// Why it is there.
-    pub kind: Kind,
-    /// Higher is started first; added to the task's.
-    pub priority: i32,
-    /// Lower is started first, among equals.
-    pub position: i64,
-    /// The batch that it belongs to.
-    pub batch: Option<u64>,
-    /// Who asked, for people.
-    pub by: String,
-    /// When, microseconds of `CLOCK_REALTIME`.
-    pub at: u64,
-    /// Earliest start, microseconds of `CLOCK_REALTIME`.
-    pub not_before: u64,
-    /// Latest start (its window's end), microseconds of `CLOCK_REALTIME`; 0 if none.
-    pub not_after: u64,
-    /// Which run of its streak the next one is, from 1.
-    pub attempt: u32,
-    /// Signatures of the streak's failures.
-    pub signatures: Vec<String>,
-    /// The task whose run has to end first; empty if none.
-    pub after_unit: String,
-    /// The process whose transaction has to end first; 0 if none.
-    pub after_pid: i32,
-    /// When that process started, clock ticks since boot.
-    pub after_start: u64,
-    /// The boot of these, or of its run.
-    pub boot: String,
-    /// When its run's lease was granted, microseconds of `CLOCK_REALTIME`; 0 if it doesn't run.
-    pub granted: u64,
-}
-
-/// What became of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its run has succeeded.
-    Done,
-    /// Its last run has failed.
-    Failed,
-    /// It isn't wanted any more.
-    Cancelled,
-}
-
-/// Which entries.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Of this task, or this unit.
-    pub task: Option<String>,
-    /// Of this batch.
-    pub batch: Option<u64>,
-    /// In this state.
-    pub state: Option<State>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Numbers of a task's entries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// To be started when there is room.
-    pub queued: u64,
-    /// Queued later.
-    pub delayed: u64,
-    /// Queued after something.
-    pub behind: u64,
-    /// Running, or just ended.
-    pub running: u64,
-}
-
-/// Where to put entries among the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Before all others of equal priority.
-    First,
-    /// After them.
-    Last,
-    /// This priority.
-    Priority(i32),
-}
-
-const COLUMNS: &str = "id, unit, task, state, kind, priority, position, batch, by, at, not_before, not_after, attempt,
+pub(super) const COLUMNS: &str = "id, unit, task, state, kind, priority, position, batch, by, at, not_before, not_after, attempt,
      signatures, after_unit, after_pid, after_start, boot, granted";
 
 pub(super) fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
@@ -404,51 +254,6 @@ impl Store {
         Ok(())
     }
 
-    /// Entries, in the order in which they are started, those that run first; and how many there are.
-    ///
-    /// # Errors
-    /// If the database can't be read.
-    pub fn list(&mut self, filter: &Filter) -> Result<(u64, Vec<Entry>), StoreError> {
-        let condition = "(?1 IS NULL OR task = ?1 OR unit = ?1) AND (?2 IS NULL OR batch = ?2)
-             AND (?3 IS NULL OR state = ?3)";
-        let batch = filter.batch.map(signed);
-        let state = filter.state.map(State::number);
-        let values = params![filter.task, batch, state];
-        let sql = format!("SELECT count(*) FROM queue WHERE {condition}");
-        let total: i64 = self.database()?.query_row(&sql, values, |row| row.get(0))?;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM queue WHERE {condition}
-             ORDER BY state = 3 DESC, state, CASE state WHEN 1 THEN not_before END, priority DESC, position LIMIT ?4"
-        );
-        let values = params![filter.task, batch, state, filter.limit];
-        Ok((unsigned(total), self.entries(&sql, values)?))
-    }
-
-    /// Numbers of entries by task.
-    ///
-    /// # Errors
-    /// If the database can't be read.
-    pub fn counts(&mut self) -> Result<BTreeMap<String, Counts>, StoreError> {
-        let sql = "SELECT task, state, count(*) FROM queue GROUP BY state, task";
-        let mut statement = self.database()?.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| {
-            let state = State::of(row.get(1)?);
-            Ok((row.get::<_, String>(0)?, state, unsigned(row.get(2)?)))
-        })?;
-        let mut counts = BTreeMap::<String, Counts>::new();
-        for row in rows {
-            let (task, state, number) = row?;
-            let count = counts.entry(task).or_default();
-            match state {
-                State::Queued => count.queued = number,
-                State::Delayed => count.delayed = number,
-                State::Behind => count.behind = number,
-                State::Running => count.running = number,
-            }
-        }
-        Ok(counts)
-    }
-
     /// The policy calls the task otherwise now.
     ///
     /// # Errors
@@ -459,57 +264,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes those out that don't run yet; their batches count them. Says how many, and which batches that ended.
-    ///
-    /// # Errors
-    /// If it can't be written down: then none is.
-    pub fn cancel(&mut self, ids: &[u64], now: u64) -> Result<(u64, Vec<u64>), StoreError> {
-        let transaction = self.database()?.transaction()?;
-        let (mut cancelled, mut ended) = (0, Vec::new());
-        for id in ids {
-            let sql = "SELECT id FROM queue WHERE id = ?1 AND state <> 3";
-            let waits = transaction
-                .prepare_cached(sql)?
-                .query_row([signed(*id)], |row| row.get::<_, i64>(0))
-                .optional()?;
-            if waits.is_some() {
-                cancelled += 1;
-                ended.extend(remove(&transaction, *id, Outcome::Cancelled, now)?);
-            }
-        }
-        transaction.commit()?;
-        Ok((cancelled, ended))
-    }
-
-    /// Puts entries elsewhere, keeping their order. Says how many.
-    ///
-    /// # Errors
-    /// If it can't be written down: then none is.
-    pub fn move_to(&mut self, ids: &[u64], place: Next) -> Result<u64, StoreError> {
-        let transaction = self.database()?.transaction()?;
-        let mut moved = 0;
-        let ends = "SELECT coalesce(min(position), 0), coalesce(max(position), 0) FROM queue";
-        let (first, last): (i64, i64) =
-            transaction.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let number = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-        for (id, at) in ids.iter().zip(0_i64..) {
-            let set = match place {
-                Next::First => ("position", first - number + at),
-                Next::Last => ("position", last + 1 + at),
-                Next::Priority(priority) => ("priority", i64::from(priority)),
-            };
-            let sql = format!(
-                "UPDATE queue SET {} = ?2 WHERE id = ?1 AND state <> 3",
-                set.0
-            );
-            let values = params![signed(*id), set.1];
-            moved += transaction.prepare_cached(&sql)?.execute(values)?;
-        }
-        transaction.commit()?;
-        Ok(moved as u64)
-    }
-
-    fn entries(
+    pub(super) fn entries(
         &self,
         sql: &str,
         values: &[&dyn rusqlite::ToSql],
@@ -584,7 +339,7 @@ fn insert(transaction: &Transaction<'_>, it: &Entry, position: i64) -> rusqlite:
     Ok(unsigned(transaction.last_insert_rowid()))
 }
 
-fn remove(
+pub(super) fn remove(
     transaction: &Transaction<'_>,
     id: u64,
     how: Outcome,
@@ -597,7 +352,7 @@ fn remove(
         .optional()?
         .flatten();
     match batch {
-        Some(batch) => batches::count(transaction, unsigned(batch), how, now),
+        Some(batch) => batches::count(transaction, unsigned(batch), how, 1, now),
         None => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::store::{Filter, Next};
 
 fn store() -> Store {
     Store::open(Path::new(":memory:"))
@@ -114,6 +115,40 @@ fn a_batch_counts_each_of_its_entries_once() {
 }
 
 #[test]
+fn many_are_cancelled_at_once_but_those_that_run_or_are_spared() {
+    let mut store = store();
+    let batch = store.new_batch("", "alice", 1).unwrap();
+    let mut entries = ["a", "b", "c", "d"].map(entry);
+    for (it, by) in entries
+        .iter_mut()
+        .zip(["alice (uid 1), sh", "alice (uid 1), sh", "bob", "bob"])
+    {
+        it.batch = Some(batch);
+        it.by = by.to_owned();
+    }
+    let ids = store.submit(&entries).unwrap();
+    store.begins("a", 5, "boot").unwrap();
+    let of_batch = Filter {
+        batch: Some(batch),
+        ..Filter::default()
+    };
+    let foreign = store.foreign(&of_batch, "alice (uid 1)").unwrap();
+    assert_eq!(foreign.unwrap().unit, "c");
+    assert_eq!(store.foreign(&of_batch, "").unwrap(), None);
+    assert_eq!(
+        store.cancel_all(&of_batch, &ids[1..2], 7).unwrap(),
+        (2, vec![])
+    );
+    store.over(ids[0], Outcome::Done, 8).unwrap();
+    assert_eq!(
+        store.cancel_all(&Filter::default(), &[], 9).unwrap(),
+        (1, vec![batch])
+    );
+    let it = &store.batches().unwrap()[0];
+    assert_eq!((it.done, it.cancelled, it.ended), (1, 3, 9));
+}
+
+#[test]
 fn what_waits_for_something_is_queued_after_it() {
     let mut store = store();
     let behind = Entry {
@@ -149,7 +184,7 @@ fn what_an_earlier_version_kept_is_still_to_be_done() {
     .unwrap();
     drop(old);
     for _ in 0..2 {
-        let mut store = Store::open(&path);
+        let store = Store::open(&path);
         assert_eq!(units(&store.behind().unwrap()), ["a.service"]);
         assert_eq!(units(&store.running().unwrap()), ["b.service"]);
     }

@@ -1,15 +1,12 @@
 //! What operators ask of the queue, and what they are told of it.
 
-use std::collections::BTreeMap;
-
 use super::super::super::words;
 use super::super::Engine;
 use super::super::nested::RequestError;
 use super::submit::SubmitError;
-use crate::arbiter::Event;
 use crate::clock;
 use crate::journal::message;
-use crate::store::{Batch, Capacity, Counts, Entry, Filter, Next, Paused, State, StoreError};
+use crate::store::{Batch, Counts, Entry, Filter, Next, Paused, State, StoreError};
 
 /// Why the queue isn't changed.
 #[derive(Debug, thiserror::Error)]
@@ -85,21 +82,6 @@ pub struct BatchView {
     pub batch: Batch,
     /// When it will be over at its present pace, microseconds of `CLOCK_REALTIME`; 0 if that can't be said.
     pub finish: u64,
-}
-
-/// A resource's capacity, for D-Bus.
-#[derive(Debug, Clone)]
-pub struct CapacityView {
-    /// The resource.
-    pub resource: String,
-    /// How many shares there are now.
-    pub capacity: u32,
-    /// How many the policy says.
-    pub policy: u32,
-    /// How many are held.
-    pub used: u32,
-    /// Who said otherwise than the policy, why, and when.
-    pub changed: Option<Capacity>,
 }
 
 impl Engine {
@@ -233,20 +215,30 @@ impl Engine {
     }
 
     pub(in super::super) fn cancel_queued(&mut self, which: &Selection) -> Result<u64, QueueError> {
-        let entries = self.selected(which)?;
-        if let Some(user) = &which.only_by {
-            let is_foreign = |it: &&Entry| !it.by.starts_with(user.as_str());
-            if let Some(foreign) = entries.iter().find(is_foreign) {
-                return Err(QueueError::Foreign {
-                    unit: foreign.unit.clone(),
-                    by: foreign.by.clone(),
-                });
-            }
+        let on_their_way = self.queue.in_flight.values().map(|start| start.id);
+        let spared: Vec<u64> = on_their_way.collect();
+        let entries = self.named(&which.names)?;
+        if let Some(user) = &which.only_by
+            && let Some(foreign) = entries.iter().find(|it| !it.by.starts_with(user.as_str()))
+        {
+            return Err(foreign_entry(foreign));
         }
-        let in_flight = |entry: &&Entry| !self.queue.in_flight.contains_key(&entry.unit);
-        let ids: Vec<u64> = entries.iter().filter(in_flight).map(|it| it.id).collect();
-        let (cancelled, ended) = self.store().cancel(&ids, clock::realtime())?;
+        let filter = self.filter_of(which)?;
+        if let (Some(user), Some(filter)) = (&which.only_by, &filter)
+            && let Some(foreign) = self.store().foreign(filter, user)?
+        {
+            return Err(foreign_entry(&foreign));
+        }
+        let ids = entries.iter().map(|it| it.id);
+        let ids: Vec<u64> = ids.filter(|id| !spared.contains(id)).collect();
+        let now = clock::realtime();
+        let (mut cancelled, ended) = self.store().cancel(&ids, now)?;
         self.batches_ended(ended);
+        if let Some(filter) = filter {
+            let (more, ended) = self.store().cancel_all(&filter, &spared, now)?;
+            cancelled += more;
+            self.batches_ended(ended);
+        }
         tracing::info!(
             message_id = message::SUBMITTED,
             "{cancelled} queued starts were cancelled"
@@ -256,22 +248,19 @@ impl Engine {
 
     pub(in super::super) fn move_queued(
         &mut self,
-        names: Vec<String>,
+        names: &[String],
         place: Next,
     ) -> Result<u64, QueueError> {
-        let which = Selection {
-            names,
-            ..Selection::default()
-        };
-        let ids: Vec<u64> = self.selected(&which)?.iter().map(|it| it.id).collect();
+        let ids: Vec<u64> = self.named(names)?.iter().map(|it| it.id).collect();
         let moved = self.store().move_to(&ids, place)?;
         self.queue.wake();
         Ok(moved)
     }
 
-    fn selected(&mut self, which: &Selection) -> Result<Vec<Entry>, QueueError> {
+    /// Entries by number, unit or task's instance.
+    fn named(&mut self, names: &[String]) -> Result<Vec<Entry>, QueueError> {
         let mut entries = Vec::new();
-        for name in &which.names {
+        for name in names {
             if let Ok(id) = name.parse::<u64>() {
                 let entry = self.store().entry(id)?;
                 entries.push(entry.ok_or_else(|| QueueError::NotQueued(name.clone()))?);
@@ -289,6 +278,11 @@ impl Engine {
             }
             entries.extend(found);
         }
+        Ok(entries)
+    }
+
+    /// What is selected besides names; `None` if nothing is.
+    fn filter_of(&mut self, which: &Selection) -> Result<Option<Filter>, QueueError> {
         let batch = match &which.batch {
             Some(id) => Some(self.known_batch(id)?),
             None => None,
@@ -297,16 +291,12 @@ impl Engine {
             Some(task) => Some(self.known_task_or_unit(task)?),
             None => None,
         };
-        if batch.is_some() || task.is_some() || which.all {
-            let filter = Filter {
-                task,
-                batch,
-                state: None,
-                limit: u32::MAX,
-            };
-            entries.extend(self.store().list(&filter)?.1);
-        }
-        Ok(entries)
+        let is_any = batch.is_some() || task.is_some() || which.all;
+        Ok(is_any.then(|| Filter {
+            task,
+            batch,
+            ..Filter::default()
+        }))
     }
 
     /// A task's name, also if only the queue still knows it; or a unit.
@@ -372,71 +362,11 @@ impl Engine {
     pub(in super::super) fn pauses(&self) -> Vec<Paused> {
         self.queue.paused.values().cloned().collect()
     }
+}
 
-    /// Another capacity than the policy's, until it is taken back (0). Lowering ends nothing: nothing more is
-    /// granted until it fits.
-    pub(in super::super) fn set_capacity(
-        &mut self,
-        resource: &str,
-        capacity: u32,
-        reason: &str,
-        by: &str,
-    ) -> Result<(), QueueError> {
-        self.known_resource(resource)?;
-        let change = (capacity > 0).then(|| Capacity {
-            capacity,
-            reason: reason.to_owned(),
-            by: by.to_owned(),
-            since: clock::realtime(),
-        });
-        self.store().set_capacity(resource, change.as_ref())?;
-        match change {
-            Some(change) => {
-                tracing::warn!(
-                    message_id = message::CAPACITY,
-                    resource,
-                    "the capacity of {resource} is {capacity} now, says {by}"
-                );
-                self.queue.capacities.insert(resource.to_owned(), change);
-            }
-            None => {
-                tracing::info!(
-                    message_id = message::CAPACITY,
-                    resource,
-                    "the capacity of {resource} is the policy's again, says {by}"
-                );
-                self.queue.capacities.remove(resource);
-            }
-        }
-        self.feed(Event::Capacities(self.capacities()));
-        self.queue.wake();
-        Ok(())
-    }
-
-    /// The policy's, but where an operator has said otherwise.
-    pub(in super::super) fn capacities(&self) -> BTreeMap<String, u32> {
-        let mut capacities = self.policy.capacities();
-        for (resource, change) in &self.queue.capacities {
-            if let Some(capacity) = capacities.get_mut(resource) {
-                *capacity = change.capacity;
-            }
-        }
-        capacities
-    }
-
-    pub(in super::super) fn capacity_views(&self) -> Vec<CapacityView> {
-        let now = self.capacities();
-        let view = |(resource, policy): (String, u32)| {
-            let leases = self.arbiter.leases().values();
-            let used = leases.filter_map(|lease| lease.uses.get(&resource)).sum();
-            CapacityView {
-                capacity: now.get(&resource).copied().unwrap_or(policy),
-                policy,
-                used,
-                changed: self.queue.capacities.get(&resource).cloned(),
-                resource,
-            }
-        };
-        self.policy.capacities().into_iter().map(view).collect()
+fn foreign_entry(it: &Entry) -> QueueError {
+    QueueError::Foreign {
+        unit: it.unit.clone(),
+        by: it.by.clone(),
     }
 }

@@ -2,6 +2,7 @@
 //! that PID 1 never has more to do than the host can.
 
 mod behind;
+mod capacity;
 mod desk;
 mod pump;
 mod submit;
@@ -16,7 +17,8 @@ use crate::arbiter::Uses;
 use crate::clock;
 use crate::store::{Capacity, Outcome, Paused, Store, StoreError};
 
-pub use desk::{BatchView, CapacityView, QueueError, QueuedView, Selection, TaskCounts};
+pub use capacity::CapacityView;
+pub use desk::{BatchView, QueueError, QueuedView, Selection, TaskCounts};
 pub use submit::{SubmitError, SubmitOptions, SubmittedView};
 
 /// How soon is tried again what could not be done: PID 1 or the database didn't answer.
@@ -102,7 +104,7 @@ impl Engine {
             QueueQuery::NewBatch(name, by, to) => drop(to.send(self.new_batch(&name, &by))),
             QueueQuery::Batches(to) => drop(to.send(self.batch_views())),
             QueueQuery::Cancel(which, to) => drop(to.send(self.cancel_queued(&which))),
-            QueueQuery::Move(names, place, to) => drop(to.send(self.move_queued(names, place))),
+            QueueQuery::Move(names, place, to) => drop(to.send(self.move_queued(&names, place))),
             QueueQuery::Pause(task, reason, by, to) => {
                 drop(to.send(self.pause_queue(&task, &reason, &by)));
             }
