@@ -61,6 +61,9 @@ pub enum Command {
     /// Queue starts of tasks, one or thousands
     #[command(long_about = queue::manual::SUBMIT)]
     Submit(SubmitArgs),
+    /// Run a repair that the policy names on one unit
+    #[command(long_about = manual::ACTION)]
+    Action(ActionArgs),
     /// List or change how much there is of a resource
     #[command(long_about = queue::manual::CAPACITY, after_long_help = manual::fields(queue::manual::CAPACITY_FIELDS))]
     Capacity(CapacityArgs),
@@ -143,6 +146,21 @@ pub struct RunArgs {
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Of `action`.
+#[derive(Debug, Args)]
+pub struct ActionArgs {
+    /// The task's name, or its unit; TASK@INSTANCE for a template
+    pub task: String,
+    /// The action's name in the policy
+    pub action: String,
+    /// Why, for those who read it later
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+    /// Don't wait: succeed as soon as it is queued
+    #[arg(long)]
+    pub no_block: bool,
 }
 
 /// Of `holding`.

@@ -166,6 +166,7 @@ Commands:
   start      Start a task and wait for it
   run        Run a command behind a gate of its own
   submit     Queue starts of tasks, one or thousands
+  action     Run a repair that the policy names on one unit
   capacity   List or change how much there is of a resource
   holding    Tell whether the caller runs for a task that holds a resource
   locks      List who holds the locks of resources

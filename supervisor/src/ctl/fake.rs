@@ -50,6 +50,7 @@ enum Error {
     ZBus(zbus::Error),
     NoSuchTask(String),
     NoSuchDeployment(String),
+    NoSuchAction(String),
 }
 
 fn object(unit: &str) -> OwnedObjectPath {
@@ -136,6 +137,28 @@ impl Manager {
 
     fn submit(&self, tasks: Vec<String>, options: Row) -> fdo::Result<Vec<u64>> {
         self.0.submissions.submit(&tasks, options)
+    }
+
+    async fn run_action(
+        &self,
+        task: &str,
+        action: &str,
+        reason: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<String, Error> {
+        if action != "reset" {
+            let message = format!("task import has no action {action:?}; it has reset");
+            return Err(Error::NoSuchAction(message));
+        }
+        let asked = format!("{action} on {task}: {reason}");
+        self.0.started.lock().unwrap().push(asked);
+        let unit = "interlock-run-reset-1.service";
+        let emitter = SignalEmitter::new(emitter.connection(), "/org/freedesktop/systemd1")?;
+        if let Some(result) = self.0.result {
+            let job = OwnedObjectPath::from(ObjectPath::from_static_str_unchecked(JOB));
+            Systemd::job_removed(&emitter, 7, job, unit, result).await?;
+        }
+        Ok(unit.to_owned())
     }
 
     fn list_submitted(&self) -> Vec<SubmittedStart> {

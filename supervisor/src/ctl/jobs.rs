@@ -179,7 +179,8 @@ async fn get_all(
         .await
 }
 
-fn failure(unit: &str, source: zbus::Error) -> CtlError {
+/// What an error of PID 1 means.
+pub(super) fn failure(unit: &str, source: zbus::Error) -> CtlError {
     let reason = error::message(&source);
     match error::answer(&source) {
         Answer::Nobody => CtlError::SystemdUnreachable { reason },

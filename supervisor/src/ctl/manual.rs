@@ -65,6 +65,16 @@ its exit status. Who is waited for is told after a second. Ctrl-C stops it.
 From inside a task that it would have to wait for it is refused at once, with
 exit status 35; see submit.";
 
+/// What `action` does.
+pub const ACTION: &str = "\
+Runs a repair that the policy names (actions, interlock-policy(5)) on one unit,
+as root, without that the caller has to be root. It waits at a gate of its own
+for what the task uses and for the end of the unit itself; whom it waits for is
+told after a second. What it writes is shown as far as the caller may read the
+journal, and the exit status is its own. Ctrl-C ends the waiting, not the action.
+
+Who ran what on which unit, and why, is in the journal and in the history.";
+
 /// What `holding` does.
 pub const HOLDING: &str = "\
 Exits with 0 if it is called from inside a task that holds the resource, and
@@ -196,7 +206,7 @@ pub const EXIT_STATUS: [(&str, &str); 11] = [
     ),
     (
         "other",
-        "That of the command, of run, and of deploy run once that has run it.",
+        "The command's own: of run, action, and deploy run once it has run.",
     ),
 ];
 

@@ -3,6 +3,7 @@
 //! Each command fetches its facts first ([`client`], [`analyze`], systemd), and then renders them with
 //! functions that know neither the bus nor the clock, so that every line it can print is tested without either.
 
+pub mod action;
 pub mod analyze;
 pub mod check;
 pub mod cli;
@@ -77,6 +78,7 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Start(args) => start::run(&Client::connect().await?, &args).await,
         Command::Deploy(command) => deploy::run(&Client::connect().await?, &command).await,
         Command::Run(args) => run::run(&Client::connect().await?, &args).await,
+        Command::Action(args) => action::run(&Client::connect().await?, &args).await,
         Command::Capacity(args) => queue::capacity::run(&Client::connect().await?, &args).await,
         Command::Submit(args) => queue::submit::run(&Client::connect().await?, &args).await,
         Command::Holding(args) => holding::run(&args).await,

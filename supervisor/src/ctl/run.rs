@@ -124,7 +124,8 @@ fn systemd_run(unit: &str, uses: &HashMap<String, u32>, args: &RunArgs) -> io::R
     run.arg("--").args(&args.command).spawn()
 }
 
-async fn tell(client: &Client, unit: &str, told: &mut String) {
+/// Says whom the unit waits for, if it hasn't been said.
+pub(super) async fn tell(client: &Client, unit: &str, told: &mut String) {
     let queue = client.queue().await.unwrap_or_default();
     let waits = queue.into_iter().find(|entry| entry.unit == unit);
     if let Some(entry) = waits

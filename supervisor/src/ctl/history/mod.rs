@@ -169,7 +169,7 @@ fn took(run: &RunRow, clock: &Clock) -> String {
 }
 
 /// In as few words as tell it, and how they look.
-fn result(run: &RunRow) -> (String, Style) {
+pub(super) fn result(run: &RunRow) -> (String, Style) {
     let signal = run.signal.and_then(|number| Signal::try_from(number).ok());
     let word = match (run.result.as_str(), run.exit_status, signal) {
         ("", ..) => "running".to_owned(),

@@ -100,6 +100,11 @@ pub trait Manager {
         options: &std::collections::HashMap<&str, zbus::Variant<'_>>,
     ) -> zbus::Result<Vec<u64>>;
 
+    /// Runs a repair of the policy on one unit; replies with the unit that runs it. polkit may ask somebody for a
+    /// password before it replies.
+    #[zbus(allow_interactive_auth)]
+    fn run_action(&self, task: &str, action: &str, reason: &str) -> zbus::Result<String>;
+
     /// What is queued for later.
     fn list_submitted(&self) -> zbus::Result<Vec<SubmittedStart>>;
 

@@ -16,6 +16,9 @@ pub trait Systemd {
     /// The object of a unit, loaded if need be.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// The object of a unit that is loaded.
+    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Queues a start; replies with the job as soon as it is queued. polkit may ask somebody before.
     #[zbus(allow_interactive_auth)]
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
