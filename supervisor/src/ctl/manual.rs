@@ -71,7 +71,8 @@ Runs a repair that the policy names (actions, interlock-policy(5)) on one unit,
 as root, without that the caller has to be root. It waits at a gate of its own
 for what the task uses and for the end of the unit itself; whom it waits for is
 told after a second. What it writes is shown as far as the caller may read the
-journal, and the exit status is its own. Ctrl-C ends the waiting, not the action.
+journal, and the exit status is its own. Ctrl-C ends the waiting, the action
+goes on.
 
 Who ran what on which unit, and why, is in the journal and in the history.";
 
