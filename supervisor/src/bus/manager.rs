@@ -105,9 +105,8 @@ pub(super) fn submit_error(error: SubmitError) -> Error {
     match error {
         SubmitError::Request(error) => request_error(error),
         SubmitError::Store(error) => Error::Failed(error.to_string()),
-        SubmitError::Template(..) | SubmitError::NoSuchBatch(_) => {
-            Error::InvalidArgs(error.to_string())
-        }
+        SubmitError::Template(..) => Error::InvalidArgs(error.to_string()),
+        SubmitError::NoSuchBatch(_) => Error::NoSuchBatch(error.to_string()),
     }
 }
 

@@ -249,7 +249,7 @@ fn state_by_name(name: &str) -> fdo::Result<State> {
 
 fn row<const N: usize>(fields: [(&'static str, Variant<'_>); N]) -> Result<Row, Error> {
     let owned = fields.into_iter().map(|(name, value)| {
-        let value = OwnedVariant::try_from(value).map_err(|error| Error::ZBus(error.into()))?;
+        let value = OwnedVariant::try_from(value).map_err(Error::ZBus)?;
         Ok((name, value))
     });
     owned.collect()

@@ -141,8 +141,9 @@ impl Engine {
     ) -> Self {
         let policy = Policy::load(&paths.root);
         policy.log();
+        let queue = queue::Queue::new(&mut store);
         Self {
-            arbiter: Arbiter::new(policy.capacities()),
+            arbiter: Arbiter::new(queue.capacities(&policy)),
             paths,
             policy,
             pid1: None,
@@ -164,7 +165,7 @@ impl Engine {
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
             ungated: BTreeMap::new(),
-            queue: queue::Queue::new(&mut store),
+            queue,
             runs: runs::Runs::new(inputs.clone(), history.open_runs()),
             boot: clock::boot_id(),
             started: clock::realtime(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::Engine;
-use super::QueueError;
+use super::super::policy::Policy;
+use super::{Queue, QueueError};
 use crate::arbiter::Event;
 use crate::clock;
 use crate::journal::message;
@@ -22,6 +23,19 @@ pub struct CapacityView {
     pub used: u32,
     /// Who said otherwise than the policy, why, and when.
     pub changed: Option<Capacity>,
+}
+
+impl Queue {
+    /// The policy's, but where an operator has said otherwise.
+    pub(in super::super) fn capacities(&self, policy: &Policy) -> BTreeMap<String, u32> {
+        let mut capacities = policy.capacities();
+        for (resource, change) in &self.capacities {
+            if let Some(capacity) = capacities.get_mut(resource) {
+                *capacity = change.capacity;
+            }
+        }
+        capacities
+    }
 }
 
 impl Engine {
@@ -65,15 +79,9 @@ impl Engine {
         Ok(())
     }
 
-    /// The policy's, but where an operator has said otherwise.
+    /// What there is of each resource now.
     pub(in super::super) fn capacities(&self) -> BTreeMap<String, u32> {
-        let mut capacities = self.policy.capacities();
-        for (resource, change) in &self.queue.capacities {
-            if let Some(capacity) = capacities.get_mut(resource) {
-                *capacity = change.capacity;
-            }
-        }
-        capacities
+        self.queue.capacities(&self.policy)
     }
 
     pub(in super::super) fn capacity_views(&self) -> Vec<CapacityView> {

@@ -138,13 +138,22 @@ impl Engine {
         Ok(ids)
     }
 
+    /// By its number or its name.
     pub(super) fn known_batch(&mut self, id: &str) -> Result<u64, SubmitError> {
-        let unknown = || SubmitError::NoSuchBatch(id.to_owned());
-        let number = id.parse::<u64>().map_err(|_| unknown())?;
         let known = self.store().batches()?;
-        match known.iter().any(|batch| batch.id == number) {
-            true => Ok(number),
-            false => Err(unknown()),
+        if let Ok(number) = id.parse::<u64>()
+            && known.iter().any(|batch| batch.id == number)
+        {
+            return Ok(number);
+        }
+        // A name may be used again and again: the last of that name that isn't over, or else the last.
+        let mut named = known
+            .iter()
+            .filter(|batch| !id.is_empty() && batch.name == id);
+        let live = named.clone().rfind(|batch| batch.ended == 0);
+        match live.or_else(|| named.next_back()) {
+            Some(batch) => Ok(batch.id),
+            None => Err(SubmitError::NoSuchBatch(id.to_owned())),
         }
     }
 

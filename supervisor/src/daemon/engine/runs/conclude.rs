@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use interlock_generator::names;
+
 use super::super::super::words;
 use super::super::{Engine, OperatorEvent};
 use super::examine::{Examined, Failure};
@@ -232,9 +234,11 @@ impl Engine {
             }
             Verdict::Hard { why } => (true, why.clone()),
         };
+        // A command's unit never comes back: nobody could ever mend it.
+        let lasts = hard && !names::is_run(&it.unit);
         let known = it.run.map(|run| {
             self.history
-                .examined(run, signature, it.attempt, &line, hard)
+                .examined(run, signature, it.attempt, &line, lasts)
         });
         let count = known.map_or(1, |known| known.count);
         let message_id = if hard {
