@@ -64,7 +64,8 @@ fn read_verdict(verdict: &str) -> Option<(Class, String, String)> {
         Some((by, rest)) => (by.strip_prefix("rule ").unwrap_or(by), rest),
         None => ("", rest),
     };
-    let why = rest.trim_start_matches([':', ' ']);
+    // What follows something else than a colon is about that one run.
+    let why = rest.strip_prefix(':').unwrap_or("").trim();
     Some((class, by.to_owned(), why.to_owned()))
 }
 
@@ -165,8 +166,11 @@ pub fn classify(
         Some(class) => (class.to_string(), by, reason, at),
         None => (String::new(), "", "", 0),
     };
+    // The last verdict may have been by what an operator said before.
     database.execute(
-        "UPDATE failures SET class = ?2, class_by = ?3, class_reason = ?4, class_at = ?5 WHERE signature = ?1",
+        "UPDATE failures SET class = ?2, class_by = ?3, class_reason = ?4, class_at = ?5,
+             verdict = iif(verdict LIKE '%(an operator)%', '', verdict)
+         WHERE signature = ?1",
         params![key, class, by, reason, signed(at)],
     )?;
     Ok(key)
@@ -214,6 +218,10 @@ mod tests {
         assert_eq!(
             read("permanent (alice): why"),
             is("permanent", "alice", "why")
+        );
+        assert_eq!(
+            read("transient (rule net); attempt 1 of 4; tried again in 1min"),
+            is("transient", "net", "")
         );
         assert_eq!(read("retries are over"), None);
         assert_eq!(read(""), None);

@@ -54,6 +54,14 @@ pub fn aside(path: &Path) -> Option<PathBuf> {
     found.pop()
 }
 
+/// Whether the file itself is at fault.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
 /// SQLite found damage while interlockd ran: the next start is to look closely.
 pub(super) fn suspect(path: &Path) {
     let _ = fs::write(suspicion(path), "");
@@ -73,11 +81,8 @@ fn what_is_wrong(path: &Path) -> Option<String> {
             None
         }
         Ok(why) => why,
-        Err(error) => match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Some(error.to_string()),
-            // Not the file's fault, perhaps: a full disk, no permission.
-            _ => None,
-        },
+        // Anything else is not the file's fault, perhaps: a full disk, no permission.
+        Err(error) => is_damage(&error).then(|| error.to_string()),
     }
 }
 
@@ -108,7 +113,7 @@ fn check(path: &Path, whole: bool) -> rusqlite::Result<Option<String>> {
             row.get(0)
         });
     if let Err(error) = last
-        && error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+        && is_damage(&error)
     {
         return Err(error);
     }

@@ -155,7 +155,13 @@ impl History {
 
     /// What is wrong with it, in one line; `None` if nothing is.
     pub fn health(&self) -> Option<String> {
-        self.trouble.clone()
+        let damaged = || {
+            let aside = self.was_damaged()?.display();
+            Some(format!(
+                "a damaged state database was put aside, with what it held; remove {aside} when it isn't wanted"
+            ))
+        };
+        self.trouble.clone().or_else(damaged)
     }
 
     /// Where a damaged database was put, until somebody removes it from there.
@@ -203,7 +209,7 @@ impl History {
 
     fn complain(&mut self, error: &rusqlite::Error) {
         let trouble = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            _ if damage::is_damage(error) => {
                 damage::suspect(&self.path);
                 format!(
                     "the state database {} is damaged ({error}); it is put aside when interlockd is restarted",

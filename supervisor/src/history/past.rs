@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Class, End, History, OpenRun, unsigned};
+use super::{Class, End, History, OpenRun, damage, unsigned};
 use crate::daemon::engine::DeadlockView;
 
 /// How many of the latest runs "usually" is taken from.
@@ -126,6 +126,9 @@ impl History {
         match query(self.database.as_ref()?) {
             Ok(answer) => Some(answer),
             Err(error) => {
+                if damage::is_damage(&error) {
+                    damage::suspect(&self.path);
+                }
                 tracing::warn!(%error, "the state database can't be read");
                 None
             }

@@ -14,6 +14,7 @@ mod outside;
 mod policy;
 mod queue;
 mod runs;
+mod tidying;
 mod timers;
 mod views;
 
@@ -92,6 +93,7 @@ pub struct Engine {
     gates: BTreeMap<String, Gate>,
     records: BTreeMap<String, Record>,
     history: History,
+    tidying: tidying::Tidying,
     notices: UnboundedSender<Notice>,
     pulse: Pulse,
     actions: VecDeque<Action>,
@@ -174,6 +176,7 @@ impl Engine {
             notifier: notify::Notifier::default(),
             last_run: 0,
             history,
+            tidying: tidying::Tidying::default(),
         }
     }
 
@@ -231,6 +234,7 @@ impl Engine {
             self.work_on_queue().await;
             self.work_off().await;
             self.run_notify_commands().await;
+            self.tidy_history();
             let now = Instant::now();
             if now >= sweep {
                 if self.is_busy() {
@@ -274,6 +278,7 @@ impl Engine {
             self.outside.due(),
             self.queue.due(),
             self.deadlocks.due(),
+            self.tidying.due(),
             self.notifier.due().filter(|_| self.pid1.is_some()),
         ];
         for due in dues.into_iter().flatten() {

@@ -106,7 +106,7 @@ fn a_damaged_file_is_put_aside_and_all_goes_on() {
         let aside = history.was_damaged().map(Path::to_owned);
         let aside = aside.unwrap_or_else(|| panic!("{name}: not put aside"));
         assert_eq!(fs::read(&aside).unwrap(), file, "{name}");
-        assert_eq!(history.health(), None, "{name}");
+        assert!(history.health().unwrap().contains("put aside"), "{name}");
         ran(&mut history, "t.service", 1, 2, "success");
         assert_eq!(history.past("t.service").runs, 1, "{name}");
         assert!(Store::open(&path).next_id("web").is_ok(), "{name}");
@@ -117,6 +117,7 @@ fn a_damaged_file_is_put_aside_and_all_goes_on() {
         assert_eq!(again.past("t.service").runs, 1, "{name}");
         fs::remove_file(&aside).unwrap();
         assert_eq!(again.was_damaged(), None, "{name}");
+        assert_eq!(again.health(), None, "{name}");
     }
 }
 
@@ -145,4 +146,50 @@ fn a_good_file_with_a_log_of_changes_is_kept() {
     let copied = History::open(&copy.path().join("state.db"));
     assert_eq!(copied.was_damaged(), None);
     assert_eq!(copied.past("t.service").runs, 1);
+}
+
+#[test]
+fn a_full_disk_makes_a_gap_that_is_told_and_ends_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(&dir.path().join("state.db"));
+    ran(&mut history, "t.service", 10, 5, "success");
+    // SQLite's own limit gives the same error as a full disk does.
+    let limit = |history: &History, pages: i64| {
+        let database = history.database.as_ref().unwrap();
+        let set = format!("PRAGMA max_page_count = {pages}");
+        database.query_row(&set, [], |_| Ok(())).unwrap();
+    };
+    limit(&history, 1);
+    let mut run = Some(0);
+    for at in 1..2000 {
+        run = history.began(&begun("t.service", at, at));
+        if run.is_none() {
+            break;
+        }
+    }
+    assert_eq!(run, None);
+    assert!(history.health().unwrap().contains("is full"));
+    assert!(history.past("t.service").runs == 1);
+    limit(&history, 1 << 20);
+    ran(&mut history, "t.service", 3000, 5, "success");
+    assert_eq!(history.health(), None);
+    assert_eq!(history.past("t.service").runs, 2);
+}
+
+#[test]
+fn damage_that_is_met_later_is_put_aside_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut file = filled(&path);
+    let mut history = History::open(&path);
+    // Under its hands: all but the first page, which is in memory.
+    file[4096..].fill(0x55);
+    fs::write(&path, &file).unwrap();
+    for at in 1..50 {
+        history.began(&begun(&format!("u@{at}.service"), at, at));
+    }
+    assert!(history.health().unwrap().contains("damaged"));
+    drop(history);
+    let history = History::open(&path);
+    assert!(history.was_damaged().is_some());
 }
