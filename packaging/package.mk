@@ -10,6 +10,7 @@ TMPFILESDIR ?= /usr/lib/tmpfiles.d
 RPMMACRODIR ?= /usr/lib/rpm/macros.d
 MANDIR ?= /usr/share/man
 DOCDIR ?= /usr/share/doc/interlock
+PLUGINDIR ?= /usr/lib/nagios/plugins
 
 # Tests build another one: make rpm rpmdir=DIR package_version=VERSION
 rpmdir ?= target/rpm
@@ -31,6 +32,9 @@ install:
 	install -Dm644 packaging/dbus/org.interlock.Interlock1.service -t $(DESTDIR)/usr/share/dbus-1/system-services
 	install -Dm644 packaging/dbus/*.xml -t $(DESTDIR)/usr/share/dbus-1/interfaces
 	install -Dm644 packaging/polkit/org.interlock.Interlock1.policy -t $(DESTDIR)/usr/share/polkit-1/actions
+	install -d $(DESTDIR)$(PLUGINDIR)
+	ln -sf /usr/bin/interlockctl $(DESTDIR)$(PLUGINDIR)/check_interlock
+	install -Dm644 $(wildcard packaging/monitoring/*) -t $(DESTDIR)/usr/share/interlock/monitoring
 	install -d $(DESTDIR)/usr/lib/interlock/policy.d $(DESTDIR)/etc/interlock/policy.d
 	install -d -m700 $(DESTDIR)/var/lib/interlock
 	install -Dm644 README.md LICENSE-MIT LICENSE-APACHE packaging/polkit/50-interlock.rules -t $(DESTDIR)$(DOCDIR)

@@ -25,6 +25,8 @@ pub(super) fn units(plan: &mut Plan, textfile: &MetricsTextfile) {
     file.section(Section::Unit)
         .text("Description", "Metrics of interlock for node_exporter")
         .text("SourcePath", &source)
+        // For the package's removal, which takes the file away; systemd passes over it.
+        .text("X-InterlockTextfile", &path)
         // Every half a minute is no reason to give up.
         .literal("StartLimitIntervalSec", "0");
     file.section(Section::Service)

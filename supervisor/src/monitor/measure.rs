@@ -182,6 +182,12 @@ fn success(facts: &Facts, past: &Past, task: &str) -> Reading {
     }
 }
 
+/// Whether the task didn't succeed within the time that its policy expects it in.
+pub(super) fn is_overdue(facts: &Facts, past: &Past, task: &str) -> bool {
+    let period = facts.live.tasks.get(task).and_then(|it| it.expect_success);
+    period.is_some_and(|period| success(facts, past, task).value >= period)
+}
+
 fn expected(facts: &Facts, past: &Past, task: Option<&str>) -> Reading {
     let tasks = facts
         .live
@@ -190,8 +196,8 @@ fn expected(facts: &Facts, past: &Past, task: Option<&str>) -> Reading {
         .filter(|(name, _)| is_of(task, name));
     let late = tasks.filter_map(|(name, task)| {
         let period = task.expect_success?;
-        let reading = success(facts, past, name);
-        (reading.value >= period).then(|| {
+        is_overdue(facts, past, name).then(|| {
+            let reading = success(facts, past, name);
             let period = duration(period);
             format!("{}, expected within {period}", reading.details.join(" "))
         })

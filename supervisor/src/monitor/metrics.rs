@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Format, Kind, seconds};
 use super::facts::{BUCKETS, Facts, Live, Past, PastTask, State};
+use super::measure::is_overdue;
 
 /// The label of what belongs to no task of the policy. No task can be called so.
 const OTHER: &str = "(other)";
@@ -233,6 +234,13 @@ fn history(text: &mut Exposition, facts: &Facts, past: &Past) {
     let mut family = text.family("interlock_run_seconds", Kind::Counter, "seconds", help);
     for (name, task) in &tasks {
         family.sample(&[("task", name)], seconds(task.ran));
+    }
+    let help = "Whether a task has not succeeded within its expect-success.";
+    let mut family = text.family("interlock_task_success_overdue", Kind::Gauge, "", help);
+    for (name, task) in &facts.live.tasks {
+        if task.expect_success.is_some() {
+            family.sample(&[("task", name)], u8::from(is_overdue(facts, past, name)));
+        }
     }
     let help = "When a run of a task last succeeded.";
     let name = "interlock_task_last_success_timestamp_seconds";

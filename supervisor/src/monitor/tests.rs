@@ -468,6 +468,7 @@ fn metrics_are_by_task_of_the_policy_and_never_by_unit() {
         "interlock_gate_wait_seconds_count{task=\"import\"} 10",
         "interlock_task_last_success_timestamp_seconds{task=\"import\"} 1772323396",
         "interlock_task_expect_success_seconds{task=\"backup\"} 1080000",
+        "interlock_task_success_overdue{task=\"backup\"} 0",
         "interlock_deployments{group=\"web\"} 0",
     ] {
         assert!(
