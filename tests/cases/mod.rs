@@ -16,6 +16,7 @@ macro_rules! deploy_cases {
     };
 }
 
+mod action;
 mod attack;
 mod change;
 mod daemon;
@@ -37,6 +38,7 @@ mod gate_unit;
 mod golden;
 mod lease;
 mod nested;
+mod notify;
 mod order;
 mod outside;
 mod package;
@@ -76,6 +78,8 @@ pub fn all() -> Vec<Entry> {
         nested::CASES,
         updates::CASES,
         deadlock::CASES,
+        action::CASES,
+        notify::CASES,
         golden::CASES,
         package::CASES,
     ]

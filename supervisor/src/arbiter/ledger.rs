@@ -38,6 +38,15 @@ impl<'a> Ledger<'a> {
         })
     }
 
+    /// Reserves for a waiter what it needs. One that has to wait for a unit can't use anything before that has ended,
+    /// and so reserves no more than its place behind it: else those who wait for one unit would keep all others out.
+    pub fn reserve(&mut self, uses: &Uses) {
+        let waits_for_unit = |name: &String| unit_of_share(name).is_some() && self.taken(name) > 0;
+        if !uses.keys().any(waits_for_unit) {
+            self.take(uses);
+        }
+    }
+
     /// Takes shares: for a lease, or reserved for a waiter.
     pub fn take(&mut self, uses: &Uses) {
         for (resource, weight) in uses {

@@ -17,6 +17,8 @@ mod hold_tests;
 mod ledger;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unit_share_tests;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,7 +299,7 @@ impl Arbiter {
                 if is_fresh && waiter.claim.refuse_if_busy.is_some() {
                     refused.push(waiter.unit.clone());
                 } else {
-                    ledger.take(&waiter.claim.uses);
+                    ledger.reserve(&waiter.claim.uses);
                 }
                 continue;
             }
@@ -317,7 +319,7 @@ impl Arbiter {
                 }
                 // While it is being looked at, nobody may slip in before it.
                 if waiter.reserves() {
-                    ledger.take(&waiter.claim.uses);
+                    ledger.reserve(&waiter.claim.uses);
                 }
             }
         }

@@ -75,7 +75,7 @@ impl Arbiter {
         let mut ledger = Ledger::of(&self.capacities, &only);
         for waiter in self.queue.iter().filter(|waiter| waiter.reserves()) {
             if !ledger.fits(&waiter.claim.uses) {
-                ledger.take(&waiter.claim.uses);
+                ledger.reserve(&waiter.claim.uses);
             }
         }
         !ledger.fits(uses)
