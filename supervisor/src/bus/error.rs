@@ -33,6 +33,9 @@ pub enum Error {
     /// No batch of that number or name is remembered.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchBatch")]
     NoSuchBatch(String),
+    /// Neither a unit nor a number of the queue.
+    #[zbus(name = "interlock.Interlock1.Error.NotQueued")]
+    NotQueued(String),
     /// The policy has no such group.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchGroup")]
     NoSuchGroup(String),

@@ -60,9 +60,8 @@ impl From<Asked> for Error {
             QueueError::Request(error) => request_error(error),
             QueueError::Submit(error) => submit_error(error),
             QueueError::Foreign { .. } => Self::AccessDenied(refused.to_string()),
-            QueueError::NotQueued(_) | QueueError::NotPaused(_) => {
-                Self::InvalidArgs(refused.to_string())
-            }
+            QueueError::NotQueued(_) => Self::NotQueued(refused.to_string()),
+            QueueError::NotPaused(_) => Self::InvalidArgs(refused.to_string()),
             QueueError::Store(_) => Self::Failed(refused.to_string()),
         }
     }

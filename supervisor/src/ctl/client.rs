@@ -212,7 +212,12 @@ impl Client {
         options: &Options<'_>,
     ) -> Result<Vec<u64>, CtlError> {
         let submitted = self.manager.submit(tasks, options).await;
-        submitted.map_err(not_submitted)
+        let submitted = submitted.map_err(|error| not_submitted("can't submit it", error));
+        let unknown = match &submitted {
+            Err(CtlError::NoSuchTask { name, .. }) => name.clone(),
+            _ => String::new(),
+        };
+        self.with_suggestions(&unknown, submitted).await
     }
 
     /// What is queued for later.
@@ -270,14 +275,21 @@ async fn ask<T>(
 }
 
 /// Why nothing was submitted.
-pub(super) fn not_submitted(source: zbus::Error) -> CtlError {
-    match failure("can't submit it", source) {
+pub(super) fn not_submitted(what: &'static str, source: zbus::Error) -> CtlError {
+    match failure(what, source) {
         CtlError::AccessDenied { what, .. } => CtlError::AccessDenied {
             what,
-            advice: "It needs root, or polkit's word for the action org.interlock.Interlock1.submit.",
+            advice: "It needs root, or polkit's word for the action org.interlock.Interlock1.submit; what others have\n\
+                     submitted needs it for org.interlock.Interlock1.manage.",
         },
         other => other,
     }
+}
+
+/// The name that an error is about, which it begins with in quotes; all of it if it doesn't.
+fn quoted(text: &str) -> String {
+    let name = text.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    name.map_or(text, |(name, _)| name).to_owned()
 }
 
 /// What an error means to the operator.
@@ -292,14 +304,14 @@ pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
         },
         Answer::Named(name, text) => match name.strip_prefix(ERRORS).unwrap_or_default() {
             "NoSuchTask" => CtlError::NoSuchTask {
-                name: text,
+                name: quoted(&text),
                 nearest: Vec::new(),
             },
             "NoSuchDeployment" => CtlError::NoSuchDeployment {
                 id: text,
                 nearest: Vec::new(),
             },
-            "NoSuchResource" | "NoSuchSignature" | "NoSuchBatch" | "NoSuchAction" => {
+            "NoSuchResource" | "NoSuchSignature" | "NoSuchBatch" | "NoSuchAction" | "NotQueued" => {
                 CtlError::NotThere { message: text }
             }
             "WouldDeadlock" => CtlError::WouldDeadlock {

@@ -103,11 +103,9 @@ const LENGTHS: [Column; 7] = [
     Column::number("LONGEST"),
 ];
 
-const RISKS: [Column; 6] = [
-    Column::text("TASK", 12),
+const RISKS: [Column; 4] = [
+    Column::text("TASK", 8),
     Column::whole("ACTION"),
-    Column::number("USUAL"),
-    Column::number("EVERY"),
     Column::number("CHANCE"),
     Column::text("", 12),
 ];
@@ -167,8 +165,6 @@ pub(super) fn render_risks(all: &Tasks<Risk>, screen: &Screen) -> String {
         vec![
             Cell::new(&it.task),
             Cell::new(&it.action),
-            Cell::new(&it.usual_usec.map(clock::short).unwrap_or_default()),
-            Cell::new(&it.every_usec.map(clock::duration).unwrap_or_default()),
             Cell::styled(&format!("{:.0} %", it.chance * 100.0), style),
             Cell::new(&it.text),
         ]

@@ -156,8 +156,8 @@ import  3000      17  900ms  4.200s  1min 1s  1h 6min
     assert_eq!(
         render_risks(&risks, &SCREEN),
         "\
-TASK  ACTION  USUAL  EVERY  CHANCE
-dump  stop       2h     1h    14 %  hardly ever finishes
+TASK  ACTION  CHANCE
+dump  stop      14 %  hardly ever finishes
 "
     );
     let json = serde_json::to_value(&risks).unwrap();

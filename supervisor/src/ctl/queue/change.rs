@@ -6,7 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use zbus::Variant;
 
 use super::cli::{CancelArgs, MoveArgs, PauseArgs, ResumeArgs};
-use crate::ctl::client::Client;
+use crate::ctl::client::{Client, not_submitted};
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::line::Line;
 use crate::ctl::model::take;
@@ -24,8 +24,8 @@ pub async fn cancel(client: &Client, args: &CancelArgs) -> Result<Outcome, CtlEr
         ("all", args.all.then(|| Variant::from(true))),
     ]);
     let queue = client.submissions().await?;
-    let cancelled = queue.cancel(&entries, &options);
-    let cancelled = client.change("can't cancel them", cancelled).await?;
+    let cancelled = queue.cancel(&entries, &options).await;
+    let cancelled = cancelled.map_err(|error| not_submitted("can't cancel them", error))?;
     if cancelled == 0 && !entries.is_empty() {
         output::complain("none of them waits in the queue; nothing was cancelled");
         return Ok(Outcome::Failed);

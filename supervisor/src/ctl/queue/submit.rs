@@ -51,21 +51,27 @@ impl From<SubmittedStart> for SubmittedRow {
 /// Queues and tells.
 pub async fn run(client: &Client, args: &SubmitArgs) -> Result<Outcome, CtlError> {
     let given = args.tasks.iter().any(|task| task != "-");
-    let tasks = match given {
-        true => args.tasks.clone(),
-        false => from_stdin(!args.tasks.is_empty())?,
-    };
-    submit(client, args, &tasks).await
+    match given {
+        true if args.batch.is_some() || args.wait || args.tasks.len() > MANY => {
+            together(client, args, &args.tasks).await
+        }
+        true => one_by_one(client, args, &args.tasks).await,
+        false => {
+            let tasks = from_stdin(!args.tasks.is_empty())?;
+            together(client, args, &tasks).await
+        }
+    }
 }
 
-pub(super) async fn submit(
+/// As a batch.
+pub(super) async fn together(
     client: &Client,
     args: &SubmitArgs,
     tasks: &[String],
 ) -> Result<Outcome, CtlError> {
-    let together = args.batch.is_some() || args.wait || tasks.len() > MANY;
-    if !together {
-        return one_by_one(client, args, tasks).await;
+    if tasks.is_empty() {
+        output::print("Nothing was submitted.\n")?;
+        return Ok(Outcome::Done);
     }
     if args.wait {
         from_outside(client, tasks).await?;
@@ -73,7 +79,7 @@ pub(super) async fn submit(
     let queue = client.submissions().await?;
     let name = args.batch.as_deref().unwrap_or_default();
     let batch = queue.new_batch(name).await;
-    let batch = batch.map_err(not_submitted)?;
+    let batch = batch.map_err(|error| not_submitted("can't submit it", error))?;
     for chunk in tasks.chunks(CHUNK) {
         let options = options(args, Some(&batch));
         let sent = client.submit(chunk, &options).await;
@@ -102,10 +108,6 @@ async fn one_by_one(
     args: &SubmitArgs,
     tasks: &[String],
 ) -> Result<Outcome, CtlError> {
-    if tasks.is_empty() {
-        output::print("Nothing was submitted.\n")?;
-        return Ok(Outcome::Done);
-    }
     let ids = client.submit(tasks, &options(args, None)).await?;
     let known = client.submitted().await?;
     for (task, id) in tasks.iter().zip(ids) {

@@ -152,7 +152,7 @@ async fn thousands_are_sent_in_chunks_of_one_batch() {
     let (client, _server) = daemon::client(&script).await;
     let tasks: Vec<String> = (0..2500).map(|n| format!("import@{n}")).collect();
     let args = submit_args(&["--batch", "nightly"]);
-    submit::submit(&client, &args, &tasks).await.unwrap();
+    submit::together(&client, &args, &tasks).await.unwrap();
     assert_eq!(
         script.submissions.asked(),
         [
