@@ -45,7 +45,6 @@ pub(super) fn units(plan: &mut Plan, textfile: &MetricsTextfile) {
         .literal("ProtectKernelModules", "yes")
         .literal("ProtectControlGroups", "yes")
         .literal("PrivateDevices", "yes")
-        .literal("PrivateNetwork", "yes")
         .literal("RestrictAddressFamilies", "AF_UNIX")
         .literal("RestrictNamespaces", "yes")
         .literal("LockPersonality", "yes")
