@@ -37,6 +37,7 @@ mod gate;
 mod gate_unit;
 mod golden;
 mod lease;
+mod monitor;
 mod nested;
 mod notify;
 mod order;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Entry> {
         deadlock::CASES,
         action::CASES,
         notify::CASES,
+        monitor::CASES,
         golden::CASES,
         package::CASES,
     ]

@@ -12,6 +12,7 @@ pub mod root;
 pub mod rpm;
 pub mod service;
 pub mod timeline;
+pub mod tools;
 pub mod transaction;
 pub mod updates;
 pub mod wait;
