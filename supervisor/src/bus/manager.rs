@@ -397,6 +397,12 @@ impl Manager {
         self.policy().await.state
     }
 
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn database_trouble(&self) -> String {
+        let trouble = self.ask(Query::DatabaseTrouble).await;
+        trouble.unwrap_or_default().unwrap_or_default()
+    }
+
     #[zbus(property)]
     async fn policy_errors(&self) -> Vec<String> {
         self.policy().await.errors

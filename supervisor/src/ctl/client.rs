@@ -94,6 +94,7 @@ impl Client {
             version: ask(what, self.manager.version()).await?,
             policy_state: ask(what, self.manager.policy_state()).await?,
             policy_errors: ask(what, self.manager.policy_errors()).await?,
+            database_trouble: ask(what, self.manager.database_trouble()).await?,
         })
     }
 

@@ -196,6 +196,11 @@ impl Manager {
     fn policy_errors(&self) -> Vec<String> {
         Vec::new()
     }
+
+    #[zbus(property)]
+    fn database_trouble(&self) -> &str {
+        ""
+    }
 }
 
 struct Task(&'static str, &'static str, &'static str);

@@ -219,6 +219,10 @@ pub const STATUS_FIELDS: &[(&str, &str)] = &[
         "policy_errors",
         "array, one line for each error in the policy",
     ),
+    (
+        "database_trouble",
+        "what is wrong with the state database; empty if nothing is",
+    ),
     ("tasks[].name", "the task's name in the policy"),
     ("tasks[].unit", "its unit"),
     (

@@ -18,6 +18,8 @@ pub struct Status {
     pub policy_state: String,
     /// One line for each error in the policy.
     pub policy_errors: Vec<String>,
+    /// What is wrong with the state database; empty if nothing is.
+    pub database_trouble: String,
     /// Every task.
     pub tasks: Vec<TaskRow>,
 }

@@ -34,11 +34,11 @@ fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
             "policy: {}, {errors}; see interlockctl verify",
             text::one_line(&status.policy_state)
         );
-        let line = screen
-            .width
-            .map_or(line.clone(), |cells| text::fit(&line, cells));
-        out.push_str(&paint(&line, Style::Bad, screen.colour));
-        out.push_str("\n\n");
+        warn(&mut out, &line, screen);
+    }
+    if !status.database_trouble.is_empty() {
+        let trouble = text::one_line(&status.database_trouble);
+        warn(&mut out, &format!("database: {trouble}"), screen);
     }
     let row = |task: &TaskRow| {
         vec![
@@ -53,6 +53,14 @@ fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
         out.push_str(&format!("\n{}\n", summary(status)));
     }
     out
+}
+
+fn warn(out: &mut String, line: &str, screen: &Screen) {
+    let line = screen
+        .width
+        .map_or(line.to_owned(), |cells| text::fit(line, cells));
+    out.push_str(&paint(&line, Style::Bad, screen.colour));
+    out.push_str("\n\n");
 }
 
 fn summary(status: &Status) -> String {
@@ -96,6 +104,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             policy_state: "good".to_owned(),
             policy_errors: Vec::new(),
+            database_trouble: String::new(),
             tasks,
         }
     }
@@ -144,6 +153,17 @@ refresh-links  idle
         }
         assert!(text.contains('…'));
         assert!(text.contains("2025-11-21 02:03 (100d)"), "{text}");
+    }
+
+    #[test]
+    fn a_database_in_trouble_is_said_first() {
+        let mut status = status(vec![task("upcp", "idle", "", None)]);
+        status.database_trouble = "it can't be written (disk full)".to_owned();
+        let text = render(&status, &clock(), &SCREEN);
+        assert!(
+            text.starts_with("database: it can't be written (disk full)\n\nTASK"),
+            "{text}"
+        );
     }
 
     #[test]

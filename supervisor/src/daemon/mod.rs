@@ -105,6 +105,8 @@ pub enum Query {
     Explain(String, oneshot::Sender<Option<String>>),
     /// Read the policy again, and have PID 1 do so.
     Reload(oneshot::Sender<engine::PolicyView>),
+    /// What is wrong with the state database, if anything is.
+    DatabaseTrouble(oneshot::Sender<Option<String>>),
     /// What is known of the policy.
     Policy(oneshot::Sender<engine::PolicyView>),
     /// Whether a process may wait for this task's start, or for a command that uses this.

@@ -91,6 +91,26 @@ impl History {
         hard.flatten().unwrap_or(false)
     }
 
+    /// Why the unit's last run failed, if it did, and what was made of it; one line.
+    pub fn last_failure(&self, unit: &str) -> Option<String> {
+        let sql = "SELECT coalesce(text, result), standings.verdict FROM standings
+                   LEFT JOIN failures ON failures.signature = standings.signature
+                   WHERE unit = ?1 AND standings.failures > 0";
+        let (text, verdict): (String, String) = self
+            .ask(|database| {
+                let mut statement = database.prepare_cached(sql)?;
+                statement
+                    .query_row([unit], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
+            .flatten()?;
+        let line = match verdict.as_str() {
+            "" => text,
+            verdict => format!("{text} ({verdict})"),
+        };
+        Some(line.replace('\n', "; "))
+    }
+
     /// Runs that aren't over, or whose failure hasn't been examined, the oldest first: interlockd was killed.
     pub fn open_runs(&mut self) -> Vec<OpenRun> {
         let sql = "SELECT id, task, unit, boot, granted, attempt, started, ended, result, exit_status, signal,

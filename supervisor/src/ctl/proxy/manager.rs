@@ -126,4 +126,8 @@ pub trait Manager {
     /// One line for each error in the policy.
     #[zbus(property)]
     fn policy_errors(&self) -> zbus::Result<Vec<String>>;
+
+    /// What is wrong with the state database.
+    #[zbus(property)]
+    fn database_trouble(&self) -> zbus::Result<String>;
 }

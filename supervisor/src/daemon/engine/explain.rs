@@ -103,6 +103,12 @@ impl Engine {
             )),
             None => text.push_str(" It has not run under interlock yet."),
         }
+        if let Some(failure) = self.history.last_failure(&view.unit) {
+            text.push_str(&format!(" Its last run failed: {failure}."));
+        }
+        if let Some(queued) = self.queued_line(&view.unit) {
+            text.push_str(&format!(" In the queue: {queued}."));
+        }
         text
     }
 

@@ -100,10 +100,18 @@ impl Engine {
         counts.map(|it| (it.task.clone(), depth(it))).collect()
     }
 
-    fn database_trouble(&self) -> Option<String> {
+    /// What is wrong with the state database, one line.
+    pub(super) fn database_trouble(&self) -> Option<String> {
         let queue = self.trouble_of_queue();
         let queue = queue.map(|why| format!("the queue can't be written down: {why}"));
-        let both: Vec<String> = self.history.health().into_iter().chain(queue).collect();
-        (!both.is_empty()).then(|| both.join("; "))
+        let damaged = self.history.was_damaged().map(|path| {
+            format!(
+                "it was damaged, and a new one begun; what was damaged is {}",
+                path.display()
+            )
+        });
+        let all = self.history.health().into_iter().chain(queue);
+        let all: Vec<String> = all.chain(damaged).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }

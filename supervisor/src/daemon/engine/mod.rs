@@ -481,6 +481,7 @@ impl Engine {
                 self.look_at_ungated().await;
                 drop(to.send(self.explain(&name)));
             }
+            Query::DatabaseTrouble(to) => drop(to.send(self.database_trouble())),
             Query::Policy(to) => drop(to.send(self.policy.view())),
             Query::CheckRequest(pid, task, uses, to) => {
                 drop(to.send(self.check_request(pid, &task, uses)));

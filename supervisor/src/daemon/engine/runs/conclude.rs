@@ -13,6 +13,7 @@ use crate::clock;
 use crate::history::End;
 use crate::journal::message;
 use crate::logs;
+use crate::pid1::RunOutcome;
 use crate::retry::{self, Verdict};
 use crate::signature::{self, Signature};
 use crate::store::{Entry, Kind, Outcome, State};
@@ -50,7 +51,7 @@ impl Engine {
             Some(pid1) => {
                 let outcome = pid1.outcome(&ended.unit).await.ok();
                 let _ = pid1.unref_unit(&ended.unit).await;
-                outcome.filter(|outcome| !outcome.invocation.is_empty())
+                outcome.filter(|outcome| !outcome.invocation.is_empty() && !is_forgiven(outcome))
             }
         };
         let end = match outcome {
@@ -58,7 +59,7 @@ impl Engine {
                 restarts_itself = outcome.sub.starts_with("auto-restart");
                 end_of(&outcome, known)
             }
-            // Unloaded already: it ran when interlockd had just come.
+            // Unloaded already, since it ran when interlockd had just come; or reset.
             None => match logs::end_of(&ended.unit, ended.granted).await {
                 Some(end) => end,
                 None => unknown_end(ended.at),
@@ -273,6 +274,13 @@ impl Engine {
             verdict: line,
         });
     }
+}
+
+/// `systemctl reset-failed` takes back the result, but not the exit status. (With SuccessExitStatus= of
+/// systemd.service(5) that is so without it; the journal knows.)
+fn is_forgiven(outcome: &RunOutcome) -> bool {
+    outcome.result == "success"
+        && (outcome.signal.is_some() || outcome.exit_status.is_some_and(|status| status != 0))
 }
 
 /// Nobody knows any more how it ended.
