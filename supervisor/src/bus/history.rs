@@ -121,7 +121,9 @@ impl History {
                     })?,
             ),
         };
-        let by = caller::of(connection, &header).await?.owner.name;
+        let owner = caller::of(connection, &header).await?.owner;
+        // Who it was; by which process says nothing a month later.
+        let by = owner.name.split(", ").next().unwrap_or_default().to_owned();
         let path = self.database.clone();
         let said = by.clone();
         let done = tokio::task::spawn_blocking(move || {

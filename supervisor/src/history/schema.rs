@@ -47,7 +47,7 @@ const V2: &str = "
     ALTER TABLE runs_2 RENAME TO runs;
     CREATE INDEX runs_of_task ON runs (task, ended, started) WHERE ended IS NOT NULL;
     CREATE INDEX runs_of_unit ON runs (unit, ended) WHERE ended IS NOT NULL;
-    CREATE INDEX runs_by_end ON runs (ended) WHERE ended IS NOT NULL;
+    CREATE INDEX runs_by_end ON runs (ended, started) WHERE ended IS NOT NULL;
     CREATE INDEX runs_failed ON runs (ended) WHERE failed AND ended IS NOT NULL;
     CREATE INDEX runs_failed_of_task ON runs (task, ended) WHERE failed AND ended IS NOT NULL;
     CREATE INDEX runs_pending ON runs (id) WHERE pending;
@@ -102,13 +102,13 @@ const V2: &str = "
 ";
 
 const V1: &str = "
-    CREATE TABLE runs (
+    CREATE TABLE IF NOT EXISTS runs (
         id INTEGER PRIMARY KEY, task TEXT NOT NULL, unit TEXT NOT NULL,
         asked INTEGER NOT NULL, granted INTEGER NOT NULL, ended INTEGER NOT NULL) STRICT;
-    CREATE TABLE skips (
+    CREATE TABLE IF NOT EXISTS skips (
         id INTEGER PRIMARY KEY, task TEXT NOT NULL, unit TEXT NOT NULL,
         reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
-    CREATE INDEX skips_of_unit ON skips (unit, at);
+    CREATE INDEX IF NOT EXISTS skips_of_unit ON skips (unit, at);
 ";
 
 /// From each version to the next.

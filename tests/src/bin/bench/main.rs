@@ -1,8 +1,9 @@
 //! What interlock costs, beside its peers in the same run: interleaved runs, medians, ratios.
 //!
-//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|memory]]
+//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|history|memory]]
 //! (systemd-cron and podman are in the root of 257 only)
 
+mod history;
 mod looks;
 
 use std::collections::BTreeMap;
@@ -43,12 +44,13 @@ fn main() -> Result<()> {
     install::install(&machine)?;
     println!("systemd {version}; times are medians of interleaved runs, compare the ratios.\n");
     let only = std::env::args().nth(2);
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("generators", generators),
         ("gates", gates),
         ("serialised", serialised),
         ("deployment", deployment),
         ("looks", looks::looks),
+        ("history", history::history),
         ("memory", memory),
     ];
     for (name, part) in parts {
