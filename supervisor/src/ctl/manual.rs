@@ -6,8 +6,9 @@ pub const ABOUT: &str = "Show and steer the tasks that interlock keeps apart";
 /// Its description.
 pub const LONG_ABOUT: &str = "\
 interlockctl shows what interlockd knows: which task runs, which waits at its
-gate, for what, and who holds that. It also checks policies, starts tasks, and
-brings them to rest for deployments.
+gate, for what, and who holds that, how runs have ended and why they failed. It
+also checks policies, starts tasks, queues them by the thousand, and brings them
+to rest for deployments.
 
 Looking is open to everybody. Changes are authorised by polkit.";
 
@@ -332,7 +333,7 @@ pub const ENVIRONMENT: [(&str, &str); 4] = [
 ];
 
 /// Copyable examples.
-pub const EXAMPLES: [(&str, &str); 7] = [
+pub const EXAMPLES: [(&str, &str); 10] = [
     ("interlockctl status", "What runs, what waits."),
     ("interlockctl why dnf-automatic", "Why it doesn't run yet."),
     (
@@ -342,6 +343,18 @@ pub const EXAMPLES: [(&str, &str); 7] = [
     (
         "interlockctl start import@foo",
         "Start an instance of a template task and wait for it.",
+    ),
+    (
+        "ls /srv/packages | sed 's/^/import@/' | interlockctl submit --wait",
+        "Queue an instance for each package and wait for all.",
+    ),
+    (
+        "interlockctl history import --since yesterday --failed",
+        "What failed since yesterday; why: interlockctl failures",
+    ),
+    (
+        "interlockctl capacity import-slots 4 --reason 'slow disk'",
+        "Four at a time from now on, whatever the policy says.",
     ),
     (
         "interlockctl deploy run --group mediawiki -- ./deploy.sh",
