@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
@@ -172,7 +172,14 @@ fn call(arg: &Arg) -> Vec<Inline> {
                 roman("..."),
             ];
         }
-        _ => return vec![italic(arg.get_id().as_str().to_uppercase())],
+        _ => {
+            let several = matches!(arg.get_action(), ArgAction::Append);
+            let name = arg.get_value_names().and_then(<[_]>::first);
+            let name = name.map_or(arg.get_id().as_str(), |name| name.as_str());
+            let mut call = vec![italic(name.to_uppercase())];
+            call.extend(several.then(|| roman("...")));
+            return call;
+        }
     };
     if arg.get_action().takes_values() {
         let names = arg.get_value_names().unwrap_or_default();

@@ -150,7 +150,7 @@ pub struct CapacityArgs {
     #[arg(requires = "shares")]
     pub resource: Option<String>,
     /// How many shares there are from now on; policy for as many as it says
-    #[arg(value_name = "N|policy")]
+    #[arg(value_name = "SHARES")]
     pub shares: Option<String>,
     /// Why, for those who read it later
     #[arg(short, long, default_value = "", hide_default_value = true)]
