@@ -5,6 +5,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
+use super::runs::Stop;
 use super::{Engine, Gate, OperatorEvent, Record};
 use crate::arbiter::{Claim, Event, Refusal, Standing, resources};
 use crate::clock;
@@ -332,7 +333,7 @@ impl Engine {
         });
         // A running oneshot's start is cancelled by its stop.
         if result == "canceled" {
-            self.stop_was_asked(unit);
+            self.stop_was_asked(unit, Stop::Asked);
         }
         // A start that came to nothing leaves the gate open for nobody.
         if result != "done" && self.arbiter.leases().contains_key(unit) {

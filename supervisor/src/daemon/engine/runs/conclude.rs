@@ -8,7 +8,7 @@ use super::super::super::words;
 use super::super::{Engine, OperatorEvent};
 use super::examine::{Examined, Failure};
 use super::result::{Circumstances, Meaning, end_of, meaning_of};
-use super::{Conclusion, Ended};
+use super::{Conclusion, Ended, Stop};
 use crate::clock;
 use crate::history::End;
 use crate::journal::message;
@@ -36,13 +36,11 @@ impl Engine {
     }
 
     async fn conclude_run(&mut self, ended: Ended) {
-        let interruption = self
-            .interruption_of(&ended.unit, ended.run.stop_asked)
-            .await;
+        let interruption = self.interruption_of(&ended.unit, ended.run.stop).await;
         let known = Circumstances {
             granted_monotonic: ended.run.granted_monotonic,
             at: ended.at,
-            stop_asked: ended.run.stop_asked,
+            stop: ended.run.stop,
             interrupted: interruption.is_some(),
         };
         let mut restarts_itself = false;
@@ -81,11 +79,11 @@ impl Engine {
     }
 
     /// What else than an operator has ended a run, if something has.
-    async fn interruption_of(&mut self, unit: &str, stop_asked: bool) -> Option<String> {
+    async fn interruption_of(&mut self, unit: &str, stop: Stop) -> Option<String> {
         if let Some(deployment) = self.interrupted_by_deployment(unit) {
             return Some(deployment);
         }
-        if !stop_asked {
+        if stop == Stop::No {
             return None;
         }
         if self.preempted.contains(unit) {

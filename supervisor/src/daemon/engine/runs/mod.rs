@@ -12,6 +12,7 @@ use super::super::Input;
 use super::Engine;
 use crate::clock;
 use crate::history::{Begun, End, OpenRun};
+use crate::pid1::UnitState;
 use crate::store::Entry;
 
 pub use examine::Examined;
@@ -39,8 +40,20 @@ pub(super) struct Run {
     attempt: u32,
     /// When its lease was granted here, microseconds of `CLOCK_MONOTONIC`; 0 if it was found.
     granted_monotonic: u64,
-    /// Somebody has asked systemd to stop it.
-    stop_asked: bool,
+    /// Whether somebody has asked systemd to stop it.
+    stop: Stop,
+}
+
+/// Whether a run was asked to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    /// Nobody has.
+    #[default]
+    No,
+    /// A job came, and was gone with the run before PID 1 could be asked what it was.
+    Likely,
+    /// Somebody has.
+    Asked,
 }
 
 /// A run whose lease is over.
@@ -155,7 +168,7 @@ impl Engine {
             entry,
             attempt,
             granted_monotonic: if granted_here { clock::monotonic() } else { 0 },
-            stop_asked: false,
+            stop: Stop::No,
         }
     }
 
@@ -199,16 +212,20 @@ impl Engine {
         };
         let state = pid1.states(vec![unit.to_owned()]).await;
         let state = state.ok().and_then(|states| states.into_values().next());
-        let job = state.and_then(|state| state.job);
-        if job.is_some_and(|(_, kind)| matches!(kind.as_str(), "stop" | "restart" | "try-restart"))
-        {
-            self.stop_was_asked(unit);
-        }
+        let stop = match state {
+            Some(state) if state.is_down() && state.job.is_none() => Stop::Likely,
+            Some(UnitState {
+                job: Some((_, kind)),
+                ..
+            }) if matches!(kind.as_str(), "stop" | "restart" | "try-restart") => Stop::Asked,
+            Some(_) | None => Stop::No,
+        };
+        self.stop_was_asked(unit, stop);
     }
 
-    pub(super) fn stop_was_asked(&mut self, unit: &str) {
+    pub(super) fn stop_was_asked(&mut self, unit: &str, stop: Stop) {
         if let Some(record) = self.records.get_mut(unit) {
-            record.run.stop_asked = true;
+            record.run.stop = record.run.stop.max(stop);
         }
     }
 

@@ -1,5 +1,6 @@
 //! From what PID 1 knows of a run's end to one word. Pure.
 
+use super::Stop;
 use crate::history::End;
 use crate::pid1::RunOutcome;
 
@@ -13,8 +14,8 @@ pub(super) struct Circumstances {
     pub granted_monotonic: u64,
     /// When its lease ended, microseconds of `CLOCK_REALTIME`.
     pub at: u64,
-    /// Somebody has asked for its end.
-    pub stop_asked: bool,
+    /// Whether somebody has asked for its end.
+    pub stop: Stop,
     /// A deployment, a preemption or the host's shutdown has.
     pub interrupted: bool,
 }
@@ -28,7 +29,7 @@ pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances) -> End {
         "success" if !ran => "not-started",
         // Told to stop, it had nothing left to do.
         "success" if outcome.is_oneshot && outcome.exit_status == Some(0) => "success",
-        _ if known.stop_asked => "stopped",
+        _ if was_stopped(outcome, known.stop) => "stopped",
         "success" => "success",
         failed => failed,
     };
@@ -42,6 +43,19 @@ pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances) -> End {
         exit_status: outcome.exit_status.filter(|_| ran),
         signal: outcome.signal.filter(|_| ran),
         invocation: outcome.invocation.clone(),
+    }
+}
+
+/// By its end a run that was likely stopped is told from one that ended in the same moment by itself.
+fn was_stopped(outcome: &RunOutcome, stop: Stop) -> bool {
+    /// Of a shell whose command was ended by SIGTERM.
+    const TERMINATED: i32 = 128 + 15;
+    match stop {
+        Stop::No => false,
+        Stop::Asked => true,
+        Stop::Likely => {
+            outcome.signal.is_some() || matches!(outcome.exit_status, Some(0 | TERMINATED))
+        }
     }
 }
 
@@ -110,7 +124,7 @@ mod tests {
     #[test]
     fn a_stop_is_no_failure_and_no_success() {
         let asked = Circumstances {
-            stop_asked: true,
+            stop: Stop::Asked,
             ..known()
         };
         let mut it = outcome("signal");
@@ -125,6 +139,17 @@ mod tests {
         };
         assert_eq!(end_of(&service, asked).result, "stopped");
         assert_eq!(end_of(&outcome("success"), asked).result, "success");
+        let likely = Circumstances {
+            stop: Stop::Likely,
+            ..known()
+        };
+        assert_eq!(end_of(&it, likely).result, "stopped");
+        assert_eq!(end_of(&service, likely).result, "stopped");
+        let failed = RunOutcome {
+            exit_status: Some(3),
+            ..outcome("exit-code")
+        };
+        assert_eq!(end_of(&failed, likely).result, "exit-code");
         let interrupted = Circumstances {
             interrupted: true,
             ..asked
