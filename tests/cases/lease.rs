@@ -8,7 +8,7 @@ use interlock_tests::service::{Service, TASK_PROGRAM};
 use interlock_tests::wait::wait_for;
 
 use super::support::{
-    daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
+    gate, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn, without_daemon,
 };
 
 cases![
@@ -225,24 +225,6 @@ fn ten_waiters_keep_their_order_over_a_crash(case: &Case<'_>) -> Result<()> {
     let before: Vec<&str> = before.iter().map(String::as_str).collect();
     case.queued(&before)?;
     release_in_turn(case, &names)
-}
-
-/// Keeps the daemon down while `during` runs.
-fn without_daemon(case: &Case<'_>, during: impl FnOnce() -> Result<()>) -> Result<()> {
-    let pid = main_pid(case, "interlockd.service")?;
-    case.unit(
-        "interlockd.service.d/down.conf",
-        "[Service]\nExecStartPre=/bin/sh -c 'while [ -e /run/down ]; do sleep 0.05; done'\n",
-    )?;
-    case.sh("touch /run/down; systemctl daemon-reload")?;
-    case.sh(&format!("kill -KILL {pid}"))?;
-    case.wait_until(
-        "[ $(systemctl show --value -p ActiveState interlockd.service) = activating ]",
-    )?;
-    let result = during();
-    case.sh("rm /run/down")?;
-    daemon_is_back(case, &pid)?;
-    result
 }
 
 fn task_that_ends_while_the_daemon_is_down_frees_its_resource(case: &Case<'_>) -> Result<()> {

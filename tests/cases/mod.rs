@@ -33,9 +33,12 @@ mod deploy_lock;
 mod deploy_overlap;
 mod deploy_polkit;
 mod deploy_support;
+mod flaky;
 mod gate;
 mod gate_unit;
 mod golden;
+mod history;
+mod importer;
 mod lease;
 mod monitor;
 mod nested;
@@ -44,7 +47,12 @@ mod order;
 mod outside;
 mod package;
 mod policy;
+mod queue;
+mod queue_kill;
+mod queue_polkit;
 mod refuse;
+mod retry;
+mod retry_wait;
 mod support;
 mod updates;
 mod window;
@@ -82,6 +90,13 @@ pub fn all() -> Vec<Entry> {
         action::CASES,
         notify::CASES,
         monitor::CASES,
+        queue::CASES,
+        queue_polkit::CASES,
+        retry::CASES,
+        retry_wait::CASES,
+        history::CASES,
+        importer::CASES,
+        queue_kill::CASES,
         golden::CASES,
         package::CASES,
     ]
@@ -90,7 +105,12 @@ pub fn all() -> Vec<Entry> {
 
 /// Whether a case is run on its version's second machine, beside those on the first.
 pub fn is_aside(name: &str) -> bool {
-    let slow = [package::CASES, deploy_kill::CASES];
+    let slow = [
+        package::CASES,
+        deploy_kill::CASES,
+        retry::CASES,
+        retry_wait::CASES,
+    ];
     let slow = slow.concat();
     ASIDE.contains(&name) || slow.iter().any(|(each, _)| *each == name)
 }

@@ -83,3 +83,21 @@ pub fn kill_daemon(case: &Case<'_>) -> Result<()> {
     case.sh(&format!("kill -KILL {pid}"))?;
     daemon_is_back(case, &pid)
 }
+
+/// Keeps the daemon down while `during` runs.
+pub fn without_daemon(case: &Case<'_>, during: impl FnOnce() -> Result<()>) -> Result<()> {
+    let pid = main_pid(case, "interlockd.service")?;
+    case.unit(
+        "interlockd.service.d/down.conf",
+        "[Service]\nExecStartPre=/bin/sh -c 'while [ -e /run/down ]; do sleep 0.05; done'\n",
+    )?;
+    case.sh("touch /run/down; systemctl daemon-reload")?;
+    case.sh(&format!("kill -KILL {pid}"))?;
+    case.wait_until(
+        "[ $(systemctl show --value -p ActiveState interlockd.service) = activating ]",
+    )?;
+    let result = during();
+    case.sh("rm /run/down")?;
+    daemon_is_back(case, &pid)?;
+    result
+}

@@ -1,10 +1,11 @@
 //! What interlock costs, beside its peers in the same run: interleaved runs, medians, ratios.
 //!
-//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|history|memory]]
+//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|history|queue|memory]]
 //! (systemd-cron and podman are in the root of 257 only)
 
 mod history;
 mod looks;
+mod queue;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,13 +45,14 @@ fn main() -> Result<()> {
     install::install(&machine)?;
     println!("systemd {version}; times are medians of interleaved runs, compare the ratios.\n");
     let only = std::env::args().nth(2);
-    let parts: [(&str, Part); 7] = [
+    let parts: [(&str, Part); 8] = [
         ("generators", generators),
         ("gates", gates),
         ("serialised", serialised),
         ("deployment", deployment),
         ("looks", looks::looks),
         ("history", history::history),
+        ("queue", queue::queue),
         ("memory", memory),
     ];
     for (name, part) in parts {
