@@ -125,7 +125,10 @@ impl Watch<'_> {
         if how == "success" {
             return Ok(Outcome::Done);
         }
-        output::complain(&format!("{action} on {task} failed ({how})"));
+        output::complain(&format!(
+            "{action} on {task} failed ({how}); see: journalctl -u {}",
+            self.unit
+        ));
         let status = run.and_then(|run| run.exit_status);
         let status = status.and_then(|status| u8::try_from(status).ok());
         Ok(match status.filter(|status| *status > 0) {

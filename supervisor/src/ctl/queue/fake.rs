@@ -70,7 +70,7 @@ impl Queue {
             ("unit", "package-import@foo.service".into()),
             ("task", "import".into()),
             ("state", "delayed".into()),
-            ("detail", "after exit 75".into()),
+            ("detail", "attempt 1 failed; the next is in 1min".into()),
             ("priority", (-10_i32).into()),
             ("position", 0_u64.into()),
             ("batch", BATCH.into()),

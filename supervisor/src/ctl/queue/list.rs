@@ -117,7 +117,7 @@ pub(super) fn render(all: &Entries, clock: &Clock, screen: &Screen) -> String {
             Cell::new(&model::label(&entry.task, &entry.unit)),
             Cell::styled(&entry.state, style),
             Cell::new(&clock.time(entry.at_usec.unwrap_or(0))),
-            Cell::new(&detail(entry, clock)),
+            Cell::new(&detail(entry)),
         ]
     };
     let none = "Nothing is submitted, and no retry is due.";
@@ -129,18 +129,10 @@ pub(super) fn render(all: &Entries, clock: &Clock, screen: &Screen) -> String {
     text
 }
 
-fn detail(entry: &Entry, clock: &Clock) -> String {
-    let due = match (entry.state.as_str(), entry.not_before_usec) {
-        ("delayed", Some(due)) if !entry.detail.contains("until") => {
-            format!("until {}", clock.time(due))
-        }
-        _ => String::new(),
-    };
-    let attempt = match entry.attempt {
-        0 | 1 => String::new(),
-        attempt => format!("attempt {attempt}"),
-    };
-    let parts = [attempt, due, entry.detail.clone()];
-    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join("; ")
+/// Of one that is delayed interlockd says which attempt it is.
+fn detail(entry: &Entry) -> String {
+    match (entry.state.as_str(), entry.attempt) {
+        ("delayed", _) | (_, 0 | 1) => entry.detail.clone(),
+        (_, attempt) => format!("attempt {attempt}; {}", entry.detail),
+    }
 }

@@ -245,7 +245,7 @@ async fn entries_batches_and_capacities_are_shown_and_their_fields_described() {
         list::render(&entries, &clock(), &SCREEN),
         "\
 ID  #  TASK        STATE    SINCE     DETAIL
-41     import@foo  delayed  02:02:16  attempt 2; until 02:04:16; after exit 75
+41     import@foo  delayed  02:02:16  attempt 1 failed; the next is in 1min
 
 1 of 3000; more with --limit.
 "
