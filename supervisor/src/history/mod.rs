@@ -7,6 +7,7 @@
 //! All times are microseconds of `CLOCK_REALTIME`, all spans microseconds.
 
 pub mod causes;
+mod checkpoint;
 pub mod damage;
 pub mod lengths;
 mod monitored;
@@ -22,6 +23,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
+use checkpoint::Checkpoints;
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 pub use past::Past;
@@ -31,6 +33,9 @@ pub use tallies::{HOUR, Sample, Tally, WAITED, skip_kind};
 
 use crate::clock;
 pub use crate::signature::Class;
+
+/// The task of all commands that are run behind a gate of their own.
+pub const COMMANDS: &str = "interlock-run";
 
 /// A file that couldn't be opened is tried again after this, microseconds.
 const REOPEN: u64 = 5_000_000;
@@ -136,6 +141,7 @@ pub struct History {
     /// When opening was last tried, microseconds of `CLOCK_MONOTONIC`.
     tried: u64,
     damaged: Option<PathBuf>,
+    checkpoints: Checkpoints,
 }
 
 impl History {
@@ -148,6 +154,7 @@ impl History {
             trouble: None,
             tried: 0,
             damaged: damage::aside(path),
+            checkpoints: Checkpoints::of(path),
         };
         history.reopen();
         history
@@ -171,7 +178,7 @@ impl History {
 
     fn reopen(&mut self) {
         self.tried = clock::monotonic();
-        match schema::connect(&self.path) {
+        match schema::connect(&self.path, self.checkpoints.are_made()) {
             Ok(database) => self.database = Some(database),
             Err(error) => self.complain(&error),
         }
@@ -195,6 +202,7 @@ impl History {
         })();
         match done {
             Ok(done) => {
+                self.checkpoints.changed();
                 if self.trouble.take().is_some() {
                     tracing::info!("the state database can be written again");
                 }

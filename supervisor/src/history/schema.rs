@@ -19,6 +19,9 @@ const READER_BUSY: Duration = Duration::from_secs(5);
 /// The log of changes (https://www.sqlite.org/wal.html) shrinks to this again, bytes.
 const LOG_SIZE: i64 = 8 << 20;
 
+/// If nobody has emptied it before, whoever writes does so at this size, in pages of 4 KiB.
+const LOG_PAGES: i64 = 8000;
+
 const V2: &str = "
     -- The first version knew no deadlocks at first.
     CREATE TABLE IF NOT EXISTS deadlocks (
@@ -69,6 +72,7 @@ const V2: &str = "
         since INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
     CREATE INDEX standings_of_task ON standings (task);
     CREATE INDEX standings_hard ON standings (task, signature) WHERE hard;
+    CREATE INDEX standings_failing ON standings (task) WHERE failures > 0;
     INSERT INTO standings (unit, task, runs, granted, started, ended, result)
         SELECT unit, max(task), count(*), max(granted), max(granted), max(ended), 'unknown' FROM runs GROUP BY unit;
     INSERT INTO standings (unit, task, skips, last_skip, last_skip_at)
@@ -115,7 +119,8 @@ const V1: &str = "
 const STEPS: [&str; VERSION as usize] = [V1, V2];
 
 /// Opens for writing, and brings the tables up to date.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// `has_checkpoints`: somebody else empties its log of changes.
+pub(super) fn connect(path: &Path, has_checkpoints: bool) -> rusqlite::Result<Connection> {
     let mut database = Connection::open(path)?;
     database.busy_timeout(BUSY)?;
     // Its sandbox has no directory for temporary files.
@@ -128,6 +133,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "NORMAL")?;
     database.pragma_update(None, "journal_size_limit", LOG_SIZE)?;
+    if has_checkpoints {
+        database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    }
     database.set_prepared_statement_cache_capacity(64);
     migrate(&mut database)?;
     Ok(database)

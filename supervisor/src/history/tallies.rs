@@ -135,7 +135,10 @@ pub struct Sample {
 /// Counts the units that fail now, for this hour.
 pub(super) fn sample(transaction: &Transaction<'_>, now: u64) -> rusqlite::Result<()> {
     let sql = "INSERT OR REPLACE INTO samples (hour, task, units, failing, hard)
-               SELECT ?1, task, count(*), sum(failures > 0), sum(hard) FROM standings GROUP BY task";
+               SELECT ?1, task, units, coalesce(failing, 0), coalesce(hard, 0)
+               FROM (SELECT task, count(*) AS units FROM standings GROUP BY task)
+               LEFT JOIN (SELECT task, count(*) AS failing FROM standings WHERE failures > 0 GROUP BY task) USING (task)
+               LEFT JOIN (SELECT task, count(*) AS hard FROM standings WHERE hard GROUP BY task) USING (task)";
     transaction
         .prepare_cached(sql)?
         .execute([signed(now - now % HOUR)])?;

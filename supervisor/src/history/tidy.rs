@@ -7,10 +7,13 @@ use super::{History, signed, tallies};
 use crate::clock;
 
 /// Rows of each table that one bite takes.
-const BITE: i64 = 1000;
+const BITE: i64 = 200;
 
 /// Pages that one bite gives back to the disk.
-const PAGES: i64 = 1000;
+const PAGES: i64 = 200;
+
+/// A few free pages are soon used again.
+const SPARE: i64 = 1000;
 
 impl History {
     /// Forgets what is older than the policy says, or what makes the file larger than it says. Also writes down this
@@ -121,8 +124,7 @@ fn used(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
 
 fn give_back(database: &Connection) -> rusqlite::Result<()> {
     let free: i64 = database.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-    // A few free pages are soon used again.
-    if free > PAGES {
+    if free > SPARE {
         let mut statement = database.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}

@@ -1,8 +1,11 @@
 //! What the engine writes down: beginnings, ends, causes, skips, deadlocks. Each call is one transaction.
 
+use interlock_generator::names;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Begun, End, History, Known, joined, past, signed, standings, tallies, unsigned};
+use super::{
+    Begun, COMMANDS, End, History, Known, joined, past, signed, standings, tallies, unsigned,
+};
 use crate::daemon::engine::DeadlockView;
 use crate::signature::Signature;
 
@@ -14,7 +17,7 @@ impl History {
                 "INSERT INTO runs (task, unit, boot, asked, granted, attempt, waited_for, cause, gated)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
             transaction.prepare_cached(sql)?.insert(params![
-                run.task,
+                task_of(&run.task, &run.unit),
                 run.unit,
                 run.boot,
                 signed(run.asked),
@@ -62,6 +65,9 @@ impl History {
                 return Ok(());
             };
             tallies::ran(transaction, &ended, end)?;
+            if names::is_run(&ended.unit) {
+                return Ok(());
+            }
             standings::ended(transaction, &ended, end)
         });
     }
@@ -120,11 +126,15 @@ impl History {
     pub fn skipped(&mut self, task: &str, unit: &str, reason: &str, at: u64) {
         self.change(|transaction| {
             let kind = tallies::skip_kind(reason);
+            let task = task_of(task, unit);
             let sql =
                 "INSERT INTO skips (task, unit, reason, at, kind) VALUES (?1, ?2, ?3, ?4, ?5)";
             let values = params![task, unit, reason, signed(at), kind];
             transaction.prepare_cached(sql)?.execute(values)?;
             tallies::skipped(transaction, task, kind, at)?;
+            if names::is_run(unit) {
+                return Ok(());
+            }
             standings::skipped(transaction, task, unit, reason, at)
         });
     }
@@ -153,6 +163,12 @@ impl History {
             )
         });
     }
+}
+
+/// Commands behind a gate of their own (`interlockctl run`) are no task's, and no two have the same unit: all are
+/// told, counted and classified as one, and none of them stands in any way.
+fn task_of<'a>(task: &'a str, unit: &str) -> &'a str {
+    if names::is_run(unit) { COMMANDS } else { task }
 }
 
 /// A run that has just ended.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
+use interlock_generator::names;
 use interlock_generator::policy::settings::{FailureKind, FailureRule};
 use regex::Regex;
 
-use crate::history::End;
+use crate::history::{COMMANDS, End};
 
 /// So many of the last lines that speak of an error say why.
 const ERRORS: usize = 2;
@@ -89,6 +90,10 @@ impl FromStr for Class {
 
 /// The signature of a run of `task`'s `unit` that ended so, with these last lines in its journal.
 pub fn of(task: &str, unit: &str, end: &End, last_lines: &[String]) -> Signature {
+    let task = match names::is_run(unit) {
+        true => COMMANDS,
+        false => task,
+    };
     let ending = ending(end);
     let last = telling(unit, last_lines);
     let mut hashed = format!("{task}\n{ending}");

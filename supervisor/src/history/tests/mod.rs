@@ -146,3 +146,37 @@ fn reasons_of_skips_are_few() {
         assert_eq!(skip_kind(reason), kind);
     }
 }
+
+#[test]
+fn commands_are_one_task_and_stand_in_no_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut history = History::open(&path);
+    for n in 0..3 {
+        let unit = format!("interlock-run-{n}.service");
+        let mut begun = begun(&unit, HOUR, HOUR);
+        begun.task.clone_from(&unit);
+        let run = history.began(&begun).unwrap();
+        let end = end(HOUR, HOUR + 20, "exit-code");
+        history.ended(run, &end);
+        let cause = crate::signature::of(&unit, &unit, &end, &[]);
+        history.examined(run, &cause, 1, "", true);
+    }
+    let reader = Reader::open(&path).unwrap();
+    assert_eq!(reader.totals().unwrap()[COMMANDS].runs["exit-code"], 3);
+    assert!(reader.standings(None).unwrap().is_empty());
+    let failures = reader.failures(None, None).unwrap();
+    assert_eq!((failures.len(), failures[0].count), (1, 3));
+}
+
+#[test]
+fn what_the_log_of_changes_holds_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut history = History::open(&path);
+    for at in 1..3000 {
+        history.began(&begun("t.service", at, at)).unwrap();
+    }
+    drop(history);
+    assert_eq!(History::open(&path).open_runs().len(), 2999);
+}
