@@ -80,6 +80,7 @@ fn every_result_is_remembered_as_it_was(case: &Case<'_>) -> Result<()> {
         plain("res-slow", "/bin/sleep 100").service("TimeoutStartSec=200ms"),
         plain("res-absent", "/nonexistent/program"),
         plain("res-unmet", "/bin/true").service("ExecCondition=/bin/false"),
+        Service::exec("res-stopped"),
     ])?;
     let expected = [
         ("res-well", "success", Some(0)),
@@ -88,6 +89,7 @@ fn every_result_is_remembered_as_it_was(case: &Case<'_>) -> Result<()> {
         ("res-slow", "timeout", None),
         ("res-absent", "exit-code", Some(203)),
         ("res-unmet", "exec-condition", None),
+        ("res-stopped", "stopped", None),
     ];
     let mut policy = "[resources.r]\ncapacity = 10\n".to_owned();
     for (name, _, _) in expected {
@@ -97,6 +99,10 @@ fn every_result_is_remembered_as_it_was(case: &Case<'_>) -> Result<()> {
     for (name, result, status) in expected {
         let unit = format!("{name}.service");
         case.try_start(&unit)?;
+        if result == "stopped" {
+            case.begun(&unit)?;
+            case.stop(&[&unit])?;
+        }
         let past = case.past_runs(name, 1)?;
         let run = &past[0];
         ensure!(run.text("result") == result, "{name}: {run:#?}");

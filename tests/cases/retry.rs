@@ -15,6 +15,7 @@ cases![
     different_failures_are_tried_until_the_attempts_are_used_up,
     failure_that_the_policy_calls_permanent_is_not_tried_again,
     operators_word_about_a_failure_counts_from_then_on,
+    run_that_an_operator_stops_is_not_tried_again,
 ];
 
 /// A task of this name and unit that uses the exclusive resource `r`, and is tried again like this.
@@ -275,4 +276,27 @@ fn operators_word_about_a_failure_counts_from_then_on(case: &Case<'_>) -> Result
     let causes = case.causes("word")?;
     ensure!(causes[0].text("class").is_empty(), "{causes:#?}");
     case.failed("word.service")
+}
+
+fn run_that_an_operator_stops_is_not_tried_again(case: &Case<'_>) -> Result<()> {
+    // Of either type, since systemd calls the end of the one a failure.
+    let services = [Service::exec("stops-exec"), Service::oneshot("stops-once")];
+    case.services(&services)?;
+    let retry = "attempts = 3, delay = \"100ms\"";
+    case.policy(&format!(
+        "[resources.r]\n{}{}",
+        task("stops-exec", retry),
+        task("stops-once", retry)
+    ))?;
+    for name in ["stops-exec", "stops-once"] {
+        let unit = format!("{name}.service");
+        case.start(&[&unit])?;
+        case.begun(&unit)?;
+        case.stop(&[&unit])?;
+        let past = case.past_runs(name, 1)?;
+        ensure!(past[0].text("result") == "stopped", "{past:#?}");
+        settled(case, name)?;
+        case.ran(&unit, 1)?;
+    }
+    case.sh("systemctl reset-failed").map(drop)
 }
