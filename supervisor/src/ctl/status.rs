@@ -34,11 +34,20 @@ fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
             "policy: {}, {errors}; see interlockctl verify",
             text::one_line(&status.policy_state)
         );
-        warn(&mut out, &line, screen);
+        let line = screen
+            .width
+            .map_or(line.clone(), |cells| text::fit(&line, cells));
+        out.push_str(&paint(&line, Style::Bad, screen.colour));
+        out.push_str("\n\n");
     }
     if !status.database_trouble.is_empty() {
-        let trouble = text::one_line(&status.database_trouble);
-        warn(&mut out, &format!("database: {trouble}"), screen);
+        let line = format!("database: {}", text::one_line(&status.database_trouble));
+        // Whole: it may name a file that is to be looked at.
+        let lines = screen
+            .width
+            .map_or(line.clone(), |cells| text::wrap(&line, cells));
+        out.push_str(&paint(&lines, Style::Bad, screen.colour));
+        out.push_str("\n\n");
     }
     let row = |task: &TaskRow| {
         vec![
@@ -53,14 +62,6 @@ fn render(status: &Status, clock: &Clock, screen: &Screen) -> String {
         out.push_str(&format!("\n{}\n", summary(status)));
     }
     out
-}
-
-fn warn(out: &mut String, line: &str, screen: &Screen) {
-    let line = screen
-        .width
-        .map_or(line.to_owned(), |cells| text::fit(line, cells));
-    out.push_str(&paint(&line, Style::Bad, screen.colour));
-    out.push_str("\n\n");
 }
 
 fn summary(status: &Status) -> String {

@@ -104,14 +104,7 @@ impl Engine {
     pub(super) fn database_trouble(&self) -> Option<String> {
         let queue = self.trouble_of_queue();
         let queue = queue.map(|why| format!("the queue can't be written down: {why}"));
-        let damaged = self.history.was_damaged().map(|path| {
-            format!(
-                "it was damaged, and a new one begun; what was damaged is {}",
-                path.display()
-            )
-        });
-        let all = self.history.health().into_iter().chain(queue);
-        let all: Vec<String> = all.chain(damaged).collect();
+        let all: Vec<String> = self.history.health().into_iter().chain(queue).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }

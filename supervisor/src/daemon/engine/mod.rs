@@ -372,11 +372,13 @@ impl Engine {
                 self.job_removed(&unit, &result).await;
                 self.deployments_job_removed(&unit, id, &result).await;
                 self.start_came_to_nothing(&unit, &result).await;
+                self.ungated_job_removed(&unit).await;
             }
             Signal::UnitLeaves { path } => self.deployments_heard_of_path(&path),
             Signal::UnitRested { path, exited } => {
                 self.deployments_heard_of_path(&path);
                 self.unit_rested(&path, exited);
+                self.ungated_rested(&path).await;
             }
             Signal::Reloading(true) => {}
             Signal::Reloading(false) => self.policy_may_have_changed().await,

@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// What else than an operator has ended a run, if something has.
-    async fn interruption_of(&mut self, unit: &str, stop: Stop) -> Option<String> {
+    pub(super) async fn interruption_of(&mut self, unit: &str, stop: Stop) -> Option<String> {
         if let Some(deployment) = self.interrupted_by_deployment(unit) {
             return Some(deployment);
         }
@@ -153,7 +153,10 @@ impl Engine {
         let streak = signatures.get_or_insert_default();
         streak.push(signature.key.clone());
         let failure = retry::Failure {
-            policy: task.as_ref().and_then(|task| task.retry.as_ref()),
+            policy: task
+                .as_ref()
+                .filter(|task| task.gated)
+                .and_then(|task| task.retry.as_ref()),
             class,
             attempt: it.attempt,
             signatures: streak,

@@ -5,6 +5,9 @@ mod conclude;
 mod examine;
 mod recover;
 mod result;
+mod ungated;
+
+use std::collections::BTreeMap;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -26,6 +29,10 @@ pub(super) struct Runs {
     recovered: bool,
     /// Ended, but not yet asked how.
     ended: Vec<Ended>,
+    /// Of units without a gate.
+    ungated: BTreeMap<String, ungated::Going>,
+    /// The last of those that is over, by unit: its invocation.
+    told: BTreeMap<String, String>,
     examiner: UnboundedSender<examine::Failure>,
 }
 
@@ -90,6 +97,8 @@ impl Runs {
             open,
             recovered: false,
             ended: Vec::new(),
+            ungated: BTreeMap::new(),
+            told: BTreeMap::new(),
             examiner: examine::start(inputs),
         }
     }
@@ -206,7 +215,8 @@ impl Engine {
 
     /// A job of a unit that runs was queued: it may be a stop.
     pub(super) async fn note_stop(&mut self, unit: &str) {
-        let runs = self.records.get(unit).is_some_and(|r| r.run.id.is_some());
+        let runs = self.records.get(unit).is_some_and(|r| r.run.id.is_some())
+            || self.runs.ungated.contains_key(unit);
         let (true, Some(pid1)) = (runs, &self.pid1) else {
             return;
         };
@@ -227,6 +237,7 @@ impl Engine {
         if let Some(record) = self.records.get_mut(unit) {
             record.run.stop = record.run.stop.max(stop);
         }
+        self.ungated_stop_was_asked(unit, stop);
     }
 
     fn running_entry(&mut self, unit: &str) -> Option<Entry> {

@@ -37,6 +37,7 @@ impl Engine {
             return;
         }
         self.recover_ungated().await;
+        self.find_ungated_runs().await;
         let lost = self.lost_runs();
         let asked = lost.iter().map(|it| async {
             match &it.end {
