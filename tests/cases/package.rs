@@ -56,6 +56,7 @@ fn install_makes_everything_ready_without_a_reboot(case: &Case<'_>) -> Result<()
          for page in interlock.7 interlock-policy.5 interlock-generator.8 interlockd.8 interlockctl.1; do
              ls /usr/share/man/man${page##*.}/$page*
          done
+         ls /usr/share/interlock/monitoring/{nagios.cfg,icinga2.conf,prometheus-rules.yml,grafana-dashboard.json}
          ls /usr/share/bash-completion/completions/interlockctl
          busctl get-property org.interlock.Interlock1 /org/interlock/Interlock1 \
              org.interlock.Interlock1.Manager Version",
@@ -120,7 +121,17 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
         Ok(())
     })?;
     let case = Case::begin_again(&machine)?;
+    case.fragment(
+        "20-metrics.toml",
+        "metrics-textfile = \"/srv/interlock.prom\"\n",
+    )?;
+    case.reload()?;
+    case.wait_until("test -e /srv/interlock.prom")?;
     let said = dnf(&machine, "remove")?;
+    ensure!(
+        !case.exists("/srv/interlock.prom")?,
+        "the metrics of before would be read for ever"
+    );
     ensure!(!said.to_lowercase().contains("scriptlet"), "{said}");
     ensure!(
         case.log()?.is_running("a.service"),
@@ -144,7 +155,7 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
     case.begun("b.service")?;
     case.release("a.service")?;
     case.release("b.service")?;
-    case.sh("rm -rf /etc/systemd/system/{a,b,f}.service /etc/interlock/policy.d/10-case.toml /usr/local/libexec/testbed
+    case.sh("rm -rf /etc/systemd/system/{a,b,f}.service /etc/interlock/policy.d/{10-case,20-metrics}.toml /usr/local/libexec/testbed
              rmdir /etc/interlock/policy.d /etc/interlock /usr/local/libexec 2>/dev/null; rm -f /etc/dnf/*.rpmsave; true")?;
     let after = case.sh(&list)?;
     let left: Vec<&str> = after

@@ -226,3 +226,35 @@ fn every_unit_and_page_that_is_shipped_is_in_the_package() {
         );
     }
 }
+
+/// Names of metrics in a text, without what a histogram or a counter adds to them.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names = text.split(|c| !is_name(c));
+    let names = names.filter(|name| name.starts_with("interlock_"));
+    let bare = |name: &str| {
+        let suffixes = ["_bucket", "_sum", "_count", "_total", "_info"];
+        let suffix = suffixes.iter().find_map(|it| name.strip_suffix(it));
+        suffix.unwrap_or(name).to_owned()
+    };
+    names.map(bare).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_use_only_metrics_that_there_are() {
+    let known = metrics_in(&read("supervisor/src/monitor/metrics.rs"));
+    for file in ["prometheus-rules.yml", "grafana-dashboard.json"] {
+        let used = metrics_in(&read(&format!("packaging/monitoring/{file}")));
+        let unknown: Vec<_> = used.difference(&known).collect();
+        assert!(used.len() > 5 && unknown.is_empty(), "{file}: {unknown:?}");
+    }
+}
+
+#[test]
+fn every_metric_has_its_man_page_entry_and_the_other_way_round() {
+    let known = metrics_in(&read("supervisor/src/monitor/metrics.rs"));
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let documented = tags("packaging/man/interlockd.8", "METRICS");
+    let bare: Vec<String> = documented.iter().flat_map(|tag| metrics_in(tag)).collect();
+    assert_same("metrics", &bare, &known);
+}
