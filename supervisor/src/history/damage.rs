@@ -1,4 +1,5 @@
-//! A state database that is damaged is put aside before anybody opens it, and a new one is begun.
+//! A state database that is damaged is put aside before anybody opens it, and a new one is begun with what is whole
+//! of it.
 //!
 //! It is never removed: `state.db.damaged-2026-11-01T02-00-00Z` lies beside the new one until somebody has looked at
 //! it (`sqlite3 FILE .recover`) and taken it away. That is what monitoring warns of meanwhile.
@@ -7,6 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::salvage::salvage;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -27,9 +29,16 @@ pub fn put_aside(path: &Path) -> Option<PathBuf> {
         let _ = fs::rename(with(path, part), with(&aside, part));
     }
     let _ = fs::remove_file(suspicion(path));
+    let outcome = match salvage(&aside, path) {
+        Ok(it) if it.lost.is_empty() => "all of its tables are whole".to_owned(),
+        Ok(it) if !it.kept.is_empty() => format!(
+            "its tables {} are lost, the others are whole",
+            it.lost.join(", ")
+        ),
+        Ok(_) | Err(_) => "history, deployments and queue are lost".to_owned(),
+    };
     tracing::error!(
-        "the state database {} is damaged ({why}); it is now {}, and a new one is begun without history, \
-         deployments and queue",
+        "the state database {} is damaged ({why}); it is now {}, and a new one is begun: {outcome}",
         path.display(),
         aside.display()
     );

@@ -15,6 +15,7 @@ mod past;
 pub mod reader;
 pub mod risk;
 pub mod runs;
+mod salvage;
 mod schema;
 mod standings;
 mod tallies;
@@ -165,7 +166,7 @@ impl History {
         let damaged = || {
             let aside = self.was_damaged()?.display();
             Some(format!(
-                "a damaged state database was put aside, with what it held; remove {aside} when it isn't wanted"
+                "a damaged state database was put aside, and what was whole of it kept; remove {aside} when it isn't wanted"
             ))
         };
         self.trouble.clone().or_else(damaged)

@@ -193,3 +193,37 @@ fn damage_that_is_met_later_is_put_aside_at_the_next_start() {
     let history = History::open(&path);
     assert!(history.was_damaged().is_some());
 }
+
+#[test]
+fn what_is_whole_of_a_damaged_file_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut file = filled(&path);
+    let database = Connection::open(&path).unwrap();
+    let root: i64 = database
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'runs'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    drop(database);
+    let at = usize::try_from(root - 1).unwrap() * 4096;
+    file[at..at + 4096].fill(0xaa);
+    fs::write(&path, &file).unwrap();
+    let mut history = History::open(&path);
+    let aside = history.was_damaged().unwrap().to_owned();
+    assert_eq!(fs::read(&aside).unwrap(), file);
+    // Its runs are gone; the standings, which count them, and the store's tables are not.
+    assert_eq!(history.past("t@7.service").runs, 1);
+    assert!(
+        Reader::open(&path)
+            .unwrap()
+            .exceeding(0, None, None)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(Store::open(&path).next_id("web").unwrap(), "web-2");
+    ran(&mut history, "t@7.service", 1000, 5, "success");
+    assert_eq!(history.past("t@7.service").runs, 2);
+}
