@@ -131,6 +131,7 @@ pub fn check_host() -> Result<()> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*installed {
+        allow_many_containers();
         *installed = Command::new("bash")
             .args(["-c", include_str!("../host-packages.sh")])
             .stdin(Stdio::null())
@@ -141,6 +142,19 @@ pub fn check_host() -> Result<()> {
         bail!("this host lacks packages that the testbed needs, see above");
     }
     Ok(())
+}
+
+/// Containers share the host's inotify instances of root, and use up the kernel's usual 128 when there are a dozen of
+/// them: then they boot degraded.
+fn allow_many_containers() {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    const ENOUGH: u32 = 1024;
+    let limit = fs::read_to_string(LIMIT).ok();
+    let limit = limit.and_then(|limit| limit.trim().parse::<u32>().ok());
+    // Where it can't be changed a container that fails to boot says what it lacks.
+    if limit.is_some_and(|limit| limit < ENOUGH) && fs::write(LIMIT, ENOUGH.to_string()).is_ok() {
+        eprintln!("testbed: {LIMIT} is {ENOUGH} now, until the host reboots");
+    }
 }
 
 /// The directory of a root; it is built if there is none for the present package list.

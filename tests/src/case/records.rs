@@ -1,6 +1,7 @@
 //! What a case sees of the queue and of the history, on the bus as monitoring and tools see it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,6 +14,9 @@ use crate::wait::{SOON, wait_for};
 pub const QUEUE: &str = "org.interlock.Interlock1.Queue";
 /// The root object's interface for what has been.
 pub const HISTORY: &str = "org.interlock.Interlock1.History";
+
+/// Hundreds of runs may take so long on a slow and busy machine.
+const BATCH: Duration = Duration::from_secs(300);
 
 /// One entry of a list: keys and values (`a{sv}`).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -193,7 +197,7 @@ impl Case<'_> {
     /// If it isn't, with how far it is.
     pub fn batch_ends(&self, name: &str) -> Result<Row> {
         let mut last = None;
-        wait_for(&format!("the end of batch {name}"), SOON, || {
+        wait_for(&format!("the end of batch {name}"), BATCH, || {
             last = self.batch(name).ok().or(last.take());
             Ok(last.clone().filter(|batch| batch.number("ended") > 0))
         })
