@@ -72,8 +72,8 @@ pub const BATCHES_FIELDS: &[(&str, &str)] = &[
 /// What `queue cancel` does.
 pub const CANCEL: &str = "\
 Takes starts out of the queue that wait, and says how many. What runs, runs on.
-The exit status is 4 if one that is named isn't in the queue, and 1 if those that
-are named have all begun meanwhile.";
+The exit status is 4 if one that is named isn't in the queue, and 1 if all that
+are named have begun meanwhile.";
 
 /// What `queue move` does.
 pub const MOVE: &str = "Moves starts that wait in the queue before or behind the others.";
