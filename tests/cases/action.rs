@@ -18,6 +18,7 @@ cases![
     hostile_instances_and_what_is_not_there_are_refused,
     action_from_inside_its_own_task_is_refused,
     deployment_holds_actions_of_its_tasks,
+    deployment_waits_for_an_action_that_runs,
     operator_without_permission_runs_no_action,
 ];
 
@@ -315,6 +316,34 @@ fn deployment_holds_actions_of_its_tasks(case: &Case<'_>) -> Result<()> {
     ensure!(case.log()?.count("repair-a") == 0);
     case.end_deployment(&id)?;
     case.release("repair-a")?;
+    is_over(case, &action)
+}
+
+fn deployment_waits_for_an_action_that_runs(case: &Case<'_>) -> Result<()> {
+    // What is done to the task isn't done to its repairs.
+    import(case, "on-deploy = { action = 'stop' }")?;
+    let action = run(case, "import@a", "repair", "")?;
+    case.begun("repair-a")?;
+    let mut deploy = case.deploying("g", "")?;
+    let id = case.live_deployment("g")?.id;
+    wait_for("the deployment to wait for the action", SOON, || {
+        let deployment = case.deployment(&id)?;
+        Ok(deployment.member(&action).map(|_| ()))
+    })?;
+    kill_daemon(case)?;
+    let deployment = case.deployment(&id)?;
+    ensure!(
+        deployment.state == "settling" && deploy.is_running()?,
+        "{deployment:#?}"
+    );
+    ensure!(case.log()?.is_running("repair-a"), "it was stopped");
+    case.release("repair-a")?;
+    let output = deploy.wait(SOON)?;
+    case.deployment_is(&id, "ready")?;
+    case.end_deployment(&id)?;
+    case.deployment_is(&id, "ended")?;
+    ensure!(output.success() || output.status.is_some(), "{output:?}");
+    ensure!(case.log()?.count("repair-a") == 1, "it ran again");
     is_over(case, &action)
 }
 

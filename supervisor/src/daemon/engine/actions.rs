@@ -292,13 +292,13 @@ impl Engine {
 
     /// Why a unit's run came to be, if it is an action's: what, on which unit, by whom, why. Else empty.
     pub(super) fn cause_of_run(&self, unit: &str) -> String {
-        let action = self.policy.run(unit).and_then(|run| run.action.as_ref());
+        let action = self.policy.action(unit);
         action.map(ActionRun::cause).unwrap_or_default()
     }
 
     /// A unit's name, or that of the action that it runs.
     pub(super) fn described(&self, unit: &str) -> String {
-        let action = self.policy.run(unit).and_then(|run| run.action.as_ref());
+        let action = self.policy.action(unit);
         action.map_or_else(|| unit.to_owned(), ActionRun::title)
     }
 

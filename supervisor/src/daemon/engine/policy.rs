@@ -9,7 +9,7 @@ use interlock_generator::policy::settings::{Settings, Task, WhenBusy};
 use interlock_generator::policy::{PolicyState, load};
 
 use super::super::{Notice, words};
-use super::actions::{self, Run};
+use super::actions::{self, ActionRun, Run};
 use super::{Engine, leases};
 use crate::arbiter::{Claim, Event, Refusal, Uses};
 use crate::clock;
@@ -128,10 +128,17 @@ impl Policy {
         self.runs.insert(unit.to_owned(), run);
     }
 
+    /// The repair that this unit is.
+    pub(super) fn action(&self, unit: &str) -> Option<&ActionRun> {
+        self.run(unit)?.action.as_ref()
+    }
+
     /// The task whose deployments hold this unit: an action's is the one that it repairs.
     pub(super) fn task_to_hold<'a>(&'a self, unit: &'a str) -> &'a str {
-        let action = self.run(unit).and_then(|run| run.action.as_ref());
-        action.map_or_else(|| self.task_name(unit), |action| action.task.as_str())
+        match self.action(unit) {
+            Some(action) => &action.task,
+            None => self.task_name(unit),
+        }
     }
 
     /// What such a command asks for.

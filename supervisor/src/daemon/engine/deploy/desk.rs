@@ -158,9 +158,11 @@ impl Engine {
         };
         let own = group.split('/').find(|unit| {
             let task = self.policy.task_of(unit);
-            task.is_some_and(|task| {
+            let must_rest = task.is_some_and(|task| {
                 tasks.contains(&task.name) && task.on_deploy.action != DeployAction::Ignore
-            })
+            });
+            let action = self.policy.action(unit);
+            must_rest || action.is_some_and(|action| tasks.contains(&action.task))
         });
         match own {
             Some(unit) => Err(BeginError::WouldDeadlock(unit.to_owned())),

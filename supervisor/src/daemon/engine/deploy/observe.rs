@@ -31,6 +31,7 @@ impl Engine {
             patterns.extend(tasks.map(pattern));
             let members = deployment.members.keys();
             patterns.extend(members.map(|unit| leases::escape_pattern(unit)));
+            patterns.extend(self.running_actions_of(deployment));
             if let Some(hook) = deployment.hook() {
                 patterns.insert(leases::escape_pattern(&hook_unit(&deployment.id, hook)));
             }
@@ -60,6 +61,16 @@ impl Engine {
             now - *up < STOP_NEWS
         });
         Some(Observation { units, hooks })
+    }
+
+    /// Units that repair a unit of a deployment's tasks now.
+    fn running_actions_of(&self, deployment: &Deployment) -> Vec<String> {
+        let tasks = self.group_tasks(deployment);
+        let running = self.arbiter.leases().keys().filter(|unit| {
+            let action = self.policy.action(unit);
+            action.is_some_and(|action| tasks.iter().any(|task| task.name == action.task))
+        });
+        running.map(|unit| leases::escape_pattern(unit)).collect()
     }
 
     /// What one deployment sees of it.
@@ -283,6 +294,14 @@ impl Engine {
     }
 
     fn rule(&self, unit: &str) -> Rule {
+        if let Some(action) = self.policy.action(unit) {
+            // What repairs a task is waited for, whatever is done to the task itself.
+            return Rule {
+                task: action.task.clone(),
+                gated: true,
+                ..Rule::default()
+            };
+        }
         let Some(task) = self.policy.task_of(unit) else {
             // It has lost its policy meanwhile.
             let members = self.deployments.live().filter_map(|d| d.members.get(unit));
