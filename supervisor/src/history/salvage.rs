@@ -33,9 +33,11 @@ pub(super) fn salvage(damaged: &Path, new: &Path) -> rusqlite::Result<Salvaged> 
             [&table],
             |row| row.get(0),
         )?;
-        let can_be = !(is_ours && known != schema::VERSION)
-            && !(is_large && LARGE.contains(&table.as_str()));
-        let done = can_be && take_over(&database, &table, (!is_ours).then_some(&sql)).is_ok();
+        let is_other = is_ours && known != schema::VERSION;
+        let is_too_much = is_large && LARGE.contains(&table.as_str());
+        let done = !is_other
+            && !is_too_much
+            && take_over(&database, &table, (!is_ours).then_some(&sql)).is_ok();
         match done {
             true => salvaged.kept.push(table),
             false => salvaged.lost.push(table),
