@@ -251,19 +251,39 @@ fn list(roff: &mut Roff, rows: &[(&str, &str)]) {
     }
 }
 
+/// What is indented is a table: it keeps its lines and its spaces.
 fn paragraphs(roff: &mut Roff, text: &str) {
+    let mut is_table = false;
     for line in text.lines() {
+        if line.starts_with(' ') != is_table {
+            is_table = !is_table;
+            roff.control(if is_table { "EX" } else { "EE" }, []);
+        }
         if line.is_empty() {
             roff.control("PP", []);
         } else {
             roff.text([roman(line)]);
         }
     }
+    if is_table {
+        roff.control("EE", []);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_keeps_its_lines() {
+        let mut roff = Roff::default();
+        paragraphs(&mut roff, "All:\n\n  a   one\n  b   two\n\nNo more.");
+        let text = roff.to_roff();
+        assert!(
+            text.ends_with("All:\n.PP\n.EX\n  a   one\n  b   two\n.EE\n.PP\nNo more.\n"),
+            "{text}"
+        );
+    }
 
     fn page() -> String {
         // roff writes a minus sign as \-.
