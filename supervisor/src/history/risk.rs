@@ -211,7 +211,7 @@ impl Reader {
     }
 
     fn lengths_of(&self, task: &str, since: u64) -> Result<(Vec<u64>, Vec<u64>), ReadError> {
-        let sql = "SELECT ended - started, result FROM runs
+        let sql = "SELECT ended - started, result, interruptions <> '' FROM runs
                    WHERE task = ?1 AND ended >= ?2 AND ended IS NOT NULL AND started > 0
                    ORDER BY ended DESC LIMIT ?3";
         let mut statement = self.database.prepare_cached(sql)?;
@@ -219,7 +219,10 @@ impl Reader {
         let (mut lengths, mut cut_off) = (Vec::new(), Vec::new());
         while let Some(row) = rows.next()? {
             let length = unsigned(row.get(0)?);
+            let was_met: bool = row.get(2)?;
             match row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)? {
+                // Stopped for good by a deployment (action = "stop"), or to go on later.
+                "stopped" if was_met => cut_off.push(length),
                 "interrupted" => cut_off.push(length),
                 "stopped" | "not-started" | "exec-condition" => {}
                 _ => lengths.push(length),

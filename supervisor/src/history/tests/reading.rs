@@ -382,3 +382,38 @@ fn what_is_too_large_loses_its_oldest_runs() {
     assert!(!rows.is_empty() && rows.len() < 2500, "{}", rows.len());
     assert_eq!(rows[0].asked, 29_990);
 }
+
+#[test]
+fn what_deployments_cut_off_is_no_usual_length() {
+    use crate::history::risk::Exposed;
+    use interlock_generator::policy::settings::DeployAction;
+    let mut it = files();
+    let hour = HOUR;
+    for at in 1..4 {
+        let run = ran(
+            &mut it.history,
+            "t.service",
+            at * 10 * hour,
+            hour,
+            "stopped",
+        );
+        it.history.interrupted(run, "deployment web-1: stop");
+    }
+    // An operator's stop says nothing.
+    ran(&mut it.history, "t.service", 50 * hour, 9 * hour, "stopped");
+    let exposed = Exposed {
+        task: "t".to_owned(),
+        action: DeployAction::Stop,
+        fallback: None,
+        groups: vec!["web".to_owned()],
+        spared: 0,
+        max_interruptions: None,
+    };
+    let risks = it.reader.at_risk(&[exposed], None).unwrap();
+    assert_eq!(risks[0].usual, hour);
+    assert!(
+        risks[0]
+            .text
+            .starts_with("none of its runs went to its end, 3 were cut off")
+    );
+}
