@@ -1,6 +1,7 @@
 //! The engine: one input after the other, the arbiter's actions carried out before the next.
 
 mod actions;
+mod answers;
 mod deadlocks;
 mod deploy;
 mod explain;
@@ -40,10 +41,10 @@ pub use queue::{
 pub use runs::Examined;
 pub use views::{QueueView, TaskView};
 
-use super::{Input, Notice, Paths, Pulse, Query};
+use super::{Input, Notice, Paths, Pulse};
 use crate::arbiter::{Action, Arbiter, Event};
 use crate::clock;
-use crate::history::{History, risk};
+use crate::history::History;
 use crate::pid1::signals::Signal;
 use crate::pid1::{self, Pid1};
 use crate::store::Store;
@@ -463,57 +464,5 @@ impl Engine {
     fn notify(&self, notice: Notice) {
         // Only fails while interlockd ends.
         let _ = self.notices.send(notice);
-    }
-
-    async fn answer(&mut self, query: Query) {
-        // Whoever asked may be gone: then nobody misses the answer.
-        match query {
-            Query::Tasks(to) => {
-                self.look_at_ungated().await;
-                drop(to.send(self.task_views()));
-            }
-            Query::Task(name, to) => {
-                self.look_at_ungated().await;
-                drop(to.send(self.task_view(&name)));
-            }
-            Query::Past(unit, to) => drop(to.send(self.history.past(&unit))),
-            Query::Exposed(to) => drop(to.send(risk::exposed(self.policy.settings()))),
-            Query::Queue(to) => drop(to.send(self.queue_views())),
-            Query::Explain(name, to) => {
-                self.look_at_ungated().await;
-                drop(to.send(self.explain(&name)));
-            }
-            Query::DatabaseTrouble(to) => drop(to.send(self.database_trouble())),
-            Query::Policy(to) => drop(to.send(self.policy.view())),
-            Query::CheckRequest(pid, task, uses, to) => {
-                drop(to.send(self.check_request(pid, &task, uses)));
-            }
-            Query::Holding(pid, resource, to) => {
-                drop(to.send(self.holds_resource(pid, &resource)));
-            }
-            Query::Locks(to) => drop(to.send(self.lock_views())),
-            Query::Submit { tasks, options, to } => drop(to.send(self.submit(&tasks, &options))),
-            Query::AboutQueue(query) => self.answer_about_queue(query),
-            Query::Submitted(to) => drop(to.send(self.submitted_views())),
-            Query::Begin(request, to) => drop(to.send(self.begin_deployment(request))),
-            Query::Deployments(to) => drop(to.send(self.deployment_views())),
-            Query::Deployment(id, to) => drop(to.send(self.deployment_view(&id))),
-            Query::EndDeployment(id, by, to) => drop(to.send(self.end_deployment(&id, by))),
-            Query::ExtendDeployment(id, by, to) => drop(to.send(self.extend_deployment(&id, by))),
-            Query::TakeOverDeployment(id, owner, reason, expires, to) => {
-                drop(to.send(self.take_over_deployment(&id, owner, reason, expires)));
-            }
-            Query::RunAction(request, to) => drop(to.send(self.run_action(request).await)),
-            Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
-            Query::Live(to) => {
-                self.look_at_ungated().await;
-                drop(to.send(self.live()));
-            }
-            Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
-            Query::Reload(to) => {
-                self.reload().await;
-                drop(to.send(self.policy.view()));
-            }
-        }
     }
 }
