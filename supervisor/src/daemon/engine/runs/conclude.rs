@@ -6,13 +6,12 @@ use interlock_generator::names;
 
 use super::super::super::words;
 use super::super::{Engine, OperatorEvent};
-use super::examine::{Examined, Failure};
+use super::examine::{Examined, Work};
 use super::result::{Circumstances, Meaning, end_of, meaning_of};
 use super::{Conclusion, Ended, Stop};
 use crate::clock;
 use crate::history::End;
 use crate::journal::message;
-use crate::logs;
 use crate::pid1::RunOutcome;
 use crate::retry::{self, Verdict};
 use crate::signature::{self, Signature};
@@ -43,30 +42,31 @@ impl Engine {
             stop: ended.run.stop,
             interrupted: interruption.is_some(),
         };
-        let mut restarts_itself = false;
         let outcome = match self.pid1.clone() {
             None => None,
             Some(pid1) => {
                 let outcome = pid1.outcome(&ended.unit).await.ok();
                 let _ = pid1.unref_unit(&ended.unit).await;
-                outcome.filter(|outcome| !outcome.invocation.is_empty() && !is_forgiven(outcome))
+                outcome.filter(|outcome| !outcome.invocation.is_empty())
             }
         };
+        // Unloaded already, since it ran when interlockd had just come; or reset: the journal knows.
+        let is_known = known.interrupted || outcome.as_ref().is_some_and(|it| !is_forgiven(it));
+        let restarts_itself = outcome
+            .as_ref()
+            .is_some_and(|it| it.sub.starts_with("auto-restart"));
         let end = match outcome {
-            Some(outcome) => {
-                restarts_itself = outcome.sub.starts_with("auto-restart");
-                end_of(&outcome, known)
-            }
-            // Unloaded already, since it ran when interlockd had just come; or reset.
-            None => match logs::end_of(&ended.unit, ended.granted).await {
-                Some(end) => end,
-                None => unknown_end(ended.at),
+            Some(outcome) => end_of(&outcome, known),
+            None if known.interrupted => End {
+                result: "interrupted".to_owned(),
+                ..unknown_end(ended.at)
             },
+            None => unknown_end(ended.at),
         };
         if let (Some(by), Some(run)) = (&interruption, ended.run.id) {
             self.history.interrupted(run, by);
         }
-        self.conclude(Conclusion {
+        let conclusion = Conclusion {
             unit: ended.unit,
             task: ended.task,
             run: ended.run.id,
@@ -75,7 +75,18 @@ impl Engine {
             not_after: ended.not_after,
             end,
             restarts_itself,
-        });
+        };
+        if is_known {
+            self.conclude(conclusion);
+        } else {
+            let (since, stop) = (ended.granted, ended.run.stop);
+            self.examine(Work::End(conclusion, since, stop));
+        }
+    }
+
+    fn examine(&self, work: Work) {
+        // Only fails while interlockd ends.
+        let _ = self.runs.examiner.send(work);
     }
 
     /// What else than an operator has ended a run, if something has.
@@ -130,23 +141,26 @@ impl Engine {
             }
         }
         if meaning == Meaning::Failure {
-            // Only fails while interlockd ends.
-            let _ = self.runs.examiner.send(Failure(it));
+            self.examine(Work::LastLines(it));
+        }
+    }
+
+    /// The journal was asked.
+    pub(in super::super) fn examined(&mut self, examined: Examined) {
+        match examined {
+            Examined::End(it) => self.conclude(it),
+            Examined::LastLines(it, lines) => self.judge_failure(&it, &lines),
         }
     }
 
     /// The last lines of a failed run are known: its cause, and whether it is tried again.
-    pub(in super::super) fn examined(&mut self, examined: Examined) {
-        let Examined {
-            conclusion: it,
-            lines,
-        } = examined;
-        let signature = signature::of(&it.task, &it.unit, &it.end, &lines);
+    fn judge_failure(&mut self, it: &Conclusion, lines: &[String]) {
+        let signature = signature::of(&it.task, &it.unit, &it.end, lines);
         let task = self.policy.task_of(&it.unit).cloned();
         let rules = self.policy.settings().failures();
         let class = match self.history.class_of(&signature.key) {
             Some(class) => Some((class, "an operator".to_owned())),
-            None => signature::classify(rules, &it.task, &it.end, &lines)
+            None => signature::classify(rules, &it.task, &it.end, lines)
                 .map(|(rule, class)| (class, format!("rule {rule}"))),
         };
         let mut signatures = it.entry.as_ref().map(|e| e.signatures.clone());
@@ -162,12 +176,12 @@ impl Engine {
             signatures: streak,
             restarts_itself: it.restarts_itself,
         };
-        let verdict = self.within_window(&it, retry::decide(&failure, jitter(&it.unit)));
+        let verdict = self.within_window(it, retry::decide(&failure, jitter(&it.unit)));
         let signatures = std::mem::take(streak);
         match &verdict {
             Verdict::Again { after, .. } => {
                 let not_before = clock::realtime().saturating_add(words::usec(*after));
-                self.try_again(&it, not_before, signatures);
+                self.try_again(it, not_before, signatures);
             }
             Verdict::Hard { .. } => {
                 if let Some(entry) = &it.entry {
@@ -175,7 +189,7 @@ impl Engine {
                 }
             }
         }
-        self.tell_failure(&it, &signature, &verdict);
+        self.tell_failure(it, &signature, &verdict);
     }
 
     /// A retry that its window doesn't leave time for isn't made.

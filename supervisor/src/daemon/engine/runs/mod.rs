@@ -33,7 +33,7 @@ pub(super) struct Runs {
     ungated: BTreeMap<String, ungated::Going>,
     /// The last of those that is over, by unit: its invocation.
     told: BTreeMap<String, String>,
-    examiner: UnboundedSender<examine::Failure>,
+    examiner: UnboundedSender<examine::Work>,
 }
 
 /// A run.
@@ -79,7 +79,7 @@ struct Ended {
 
 /// What came of a run, to be drawn conclusions from.
 #[derive(Debug, Clone)]
-pub(super) struct Conclusion {
+pub struct Conclusion {
     unit: String,
     task: String,
     run: Option<i64>,
