@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
@@ -10,7 +11,7 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::error::{self, Answer, CtlError};
 use super::model::take;
-use super::proxy::systemd::{JobRemovedStream, SystemdProxy, UnitProxy};
+use super::proxy::systemd::{SystemdProxy, UnitProxy};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
@@ -23,9 +24,60 @@ pub struct Job {
     systemd: SystemdProxy<'static>,
     unit: OwnedObjectPath,
     object: OwnedObjectPath,
-    removed: JobRemovedStream,
+    removed: Removed,
     /// Whether the last look found the job gone.
     missed: bool,
+}
+
+/// Jobs that end, from now on.
+///
+/// They are taken in at once, whatever else is done meanwhile: a stream that nobody reads stops the whole connection
+/// when some dozens of signals have come, also the answer that is just being waited for.
+pub struct Removed(mpsc::UnboundedReceiver<EndedJob>);
+
+/// A job that has ended.
+pub struct EndedJob {
+    job: OwnedObjectPath,
+    unit: String,
+    result: String,
+}
+
+impl Removed {
+    /// Begins to listen.
+    pub async fn listen(systemd: &SystemdProxy<'static>) -> zbus::Result<Self> {
+        let mut signals = systemd.receive_job_removed().await?;
+        systemd.subscribe().await?;
+        let (to, from) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(signal) = signals.next().await {
+                let Ok(args) = signal.args() else { continue };
+                let ended = EndedJob {
+                    job: args.job,
+                    unit: args.unit,
+                    result: args.result,
+                };
+                if to.send(ended).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self(from))
+    }
+
+    /// The result of the next one that is meant; `None` if the connection is lost. Cancel safe.
+    async fn next(&mut self, is_meant: impl Fn(&EndedJob) -> bool) -> JobResult {
+        while let Some(ended) = self.0.recv().await {
+            if is_meant(&ended) {
+                return Some(ended.result);
+            }
+        }
+        None
+    }
+
+    /// The result of the next job of this unit.
+    pub async fn next_of(&mut self, unit: &str) -> JobResult {
+        self.next(|ended| ended.unit == unit).await
+    }
 }
 
 /// What a unit tells about itself.
@@ -50,14 +102,8 @@ pub async fn start(connection: &Connection, unit: &str) -> Result<(Job, UnitFact
         .build()
         .await
         .map_err(|error| failure(unit, error))?;
-    let removed = systemd
-        .receive_job_removed()
-        .await
-        .map_err(|error| failure(unit, error))?;
-    systemd
-        .subscribe()
-        .await
-        .map_err(|error| failure(unit, error))?;
+    let removed = Removed::listen(&systemd).await;
+    let removed = removed.map_err(|error| failure(unit, error))?;
     let unit_object = systemd
         .load_unit(unit)
         .await
@@ -84,14 +130,8 @@ pub async fn start(connection: &Connection, unit: &str) -> Result<(Job, UnitFact
 impl Job {
     /// Waits for PID 1 to say that the job has ended. Cancel safe.
     pub async fn removed(&mut self) -> JobResult {
-        while let Some(signal) = self.removed.next().await {
-            if let Ok(args) = signal.args()
-                && args.job == self.object
-            {
-                return Some(args.result);
-            }
-        }
-        None
+        let object = &self.object;
+        self.removed.next(|ended| ended.job == *object).await
     }
 
     /// Whether the job is gone though nobody said so: a re-executed PID 1 loses signals.

@@ -10,7 +10,6 @@ mod tests;
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 use zbus::Variant;
 
@@ -18,8 +17,8 @@ use super::cli::ActionArgs;
 use super::client::Client;
 use super::error::{CtlError, Outcome};
 use super::history::RunRow;
-use super::jobs;
-use super::proxy::systemd::{JobRemovedStream, SystemdProxy};
+use super::jobs::{self, Removed};
+use super::proxy::systemd::SystemdProxy;
 use super::run::tell;
 use super::{output, proxy, text};
 use journal::Journal;
@@ -34,7 +33,7 @@ pub async fn run(client: &Client, args: &ActionArgs) -> Result<Outcome, CtlError
     let systemd = SystemdProxy::new(client.connection()).await;
     let systemd = systemd.map_err(|error| jobs::failure(&args.task, error))?;
     // Before the unit is there, so that its end isn't missed.
-    let removed = listen(&systemd).await;
+    let removed = Removed::listen(&systemd).await;
     let removed = removed.map_err(|error| jobs::failure(&args.task, error))?;
     let manager = client.manager();
     let unit = manager.run_action(&args.task, &args.action, &args.reason);
@@ -62,15 +61,9 @@ pub async fn run(client: &Client, args: &ActionArgs) -> Result<Outcome, CtlError
     watch.ending(args, &result).await
 }
 
-async fn listen(systemd: &SystemdProxy<'_>) -> zbus::Result<JobRemovedStream> {
-    let removed = systemd.receive_job_removed().await?;
-    systemd.subscribe().await?;
-    Ok(removed)
-}
-
 struct Watch<'a> {
     client: &'a Client,
-    systemd: SystemdProxy<'a>,
+    systemd: SystemdProxy<'static>,
     journal: Journal,
     unit: String,
     /// Whether the last look found the unit gone.
@@ -79,7 +72,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// The result of its job, empty if nobody said it; `None` if interrupted from the keyboard.
-    async fn wait(&mut self, mut removed: JobRemovedStream) -> Result<Option<String>, CtlError> {
+    async fn wait(&mut self, mut removed: Removed) -> Result<Option<String>, CtlError> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first one comes at once; nobody needs to be told of less than a second.
@@ -157,15 +150,10 @@ impl Watch<'_> {
     }
 }
 
-/// The result of the unit's job, when it has ended.
-async fn ended(removed: &mut JobRemovedStream, unit: &str) -> String {
-    while let Some(signal) = removed.next().await {
-        if let Ok(args) = signal.args()
-            && args.unit == unit
-        {
-            return args.result;
-        }
+/// The result of the unit's job, when it has ended. If the connection is lost, the next look finds that.
+async fn ended(removed: &mut Removed, unit: &str) -> String {
+    match removed.next_of(unit).await {
+        Some(result) => result,
+        None => std::future::pending().await,
     }
-    // The connection is lost; the next look finds that.
-    std::future::pending().await
 }
