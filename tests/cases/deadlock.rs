@@ -14,6 +14,7 @@ use super::support::{kill_daemon, main_pid};
 cases![
     nested_dnf_is_reported_in_time_and_ended_when_the_policy_says_so,
     nested_dnf_below_a_spinning_parent_is_ended_and_the_next_task_runs,
+    what_a_broken_deadlock_made_fail_succeeds_at_its_retry,
     a_hundred_ordinary_transactions_are_no_deadlock,
     blocking_start_of_what_waits_for_the_same_task_is_found,
     blocking_start_through_another_unit_is_found_and_ended,
@@ -210,6 +211,33 @@ fn nested_dnf_below_a_spinning_parent_is_ended_and_the_next_task_runs(
     case.becomes("next.service", "inactive")?;
     // The scriptlet's own dnf goes on, too: its transaction went through.
     ensure!(case.sh("systemctl --failed --no-legend")?.is_empty());
+    nested::withdraw(case)
+}
+
+fn what_a_broken_deadlock_made_fail_succeeds_at_its_retry(case: &Case<'_>) -> Result<()> {
+    nested::provide(case)?;
+    let before = last(case)?;
+    // As a migration goes on where it stood: what is there already isn't done again.
+    let migration =
+        "if rpm -q outer; then dnf -y install inner; else dnf -y install outer; fi; rpm -q inner";
+    case.services(&[shell("upcp", migration)])?;
+    let mut policy = rpm_policy(1.0, "kill-nested", &["upcp"]);
+    policy += "\nretry = { attempts = 3, delay = '1s' }\n";
+    case.policy(&policy)?;
+    case.start(&["upcp.service"])?;
+    comes(case, before, "ended")?;
+    let results = || -> Result<Vec<String>> {
+        let history = case.sh("interlockctl history upcp --limit 2 --json")?;
+        let history: Value = serde_json::from_str(&history)?;
+        let runs = history["runs"].as_array().context("no runs")?.iter();
+        let result = |run: &Value| run["result"].as_str().unwrap_or_default().to_owned();
+        Ok(runs.map(result).collect())
+    };
+    wait_for("the retry's success", SOON, || {
+        Ok((results()?.first().is_some_and(|it| it == "success")).then_some(()))
+    })?;
+    ensure!(results()? == ["success", "exit-code"], "{:?}", results()?);
+    case.sh("rpm -q outer inner")?;
     nested::withdraw(case)
 }
 

@@ -32,8 +32,11 @@ impl Monitor {
         let past = reader::ask(self.database.clone(), move |it| it.monitored(now)).await;
         Ok(Facts {
             now,
+            past: match past {
+                Ok(past) => Ok(past.of_policy(&live)),
+                Err(error) => Err(error.to_string()),
+            },
             live,
-            past: past.map_err(|error| error.to_string()),
         })
     }
 }

@@ -8,6 +8,9 @@ use crate::history::End;
 /// A longer line is cut, bytes.
 const LONGEST: usize = 4096;
 
+/// So long after a run's end may journald receive its last line, microseconds.
+const LATE: u64 = 500_000;
+
 /// The last lines that the run wrote, the oldest first; not PID 1's about it. Those that it wrote just before its end
 /// are among them. Empty if there are none, or the journal can't be asked in time.
 pub async fn last_lines(unit: &str, end: &End, limit: usize) -> Vec<String> {
@@ -42,10 +45,11 @@ async fn read(unit: &str, end: &End, limit: usize) -> Vec<String> {
         return lines;
     };
     while let Some(entry) = entries.next().await {
-        let of_another = entry
-            .text("_SYSTEMD_INVOCATION_ID")
-            .is_some_and(|invocation| invocation != end.invocation);
-        let Some(message) = entry.text("MESSAGE").filter(|_| !of_another) else {
+        let is_its_own = match entry.text("_SYSTEMD_INVOCATION_ID") {
+            Some(invocation) => invocation == end.invocation,
+            None => (end.started..=end.ended + LATE).contains(&entry.at()),
+        };
+        let Some(message) = entry.text("MESSAGE").filter(|_| is_its_own) else {
             continue;
         };
         lines.extend(message.lines().map(|line| cut(line).to_owned()));

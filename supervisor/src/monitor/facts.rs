@@ -249,6 +249,22 @@ const WEEK: u64 = 7 * 24 * HOUR;
 const ENOUGH: usize = 3;
 
 impl Past {
+    /// Tasks that the policy no longer has keep their counts of what was, and stand for nothing that is: nobody
+    /// could ever mend them.
+    #[must_use]
+    pub fn of_policy(mut self, live: &Live) -> Self {
+        let is_gone = |name: &String| !live.tasks.contains_key(name);
+        for (_, task) in self.tasks.iter_mut().filter(|(name, _)| is_gone(name)) {
+            task.failed = 0;
+            task.failed_units.clear();
+            task.skips_in_a_row = 0;
+        }
+        for sample in &mut self.samples {
+            sample.failed.retain(|name, _| !is_gone(name));
+        }
+        self
+    }
+
     /// All tasks together.
     pub fn total(&self) -> PastTask {
         let mut total = PastTask::default();
@@ -275,5 +291,42 @@ impl Past {
             // Counts of units are far below what an f64 holds exactly.
             enough => Ok(counts.iter().sum::<u64>() as f64 / enough as f64),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_left_the_policy_raises_no_alarm() {
+        let mut past = Past::default();
+        let mut live = Live::default();
+        for name in ["kept", "gone"] {
+            let task = PastTask {
+                failed: 2,
+                failed_units: vec![format!("{name}.service")],
+                skips_in_a_row: 5,
+                runs: [("exit-code".to_owned(), 7)].into(),
+                ..PastTask::default()
+            };
+            past.tasks.insert(name.to_owned(), task);
+        }
+        past.samples.push(Sample {
+            at: 1,
+            failed: [("kept".to_owned(), 2), ("gone".to_owned(), 9)].into(),
+        });
+        live.tasks.insert(
+            "kept".to_owned(),
+            LiveTask {
+                expect_success: None,
+            },
+        );
+        let past = past.of_policy(&live);
+        let total = past.total();
+        assert_eq!((total.failed, total.failed_units.len()), (2, 1));
+        assert_eq!(past.tasks["gone"].skips_in_a_row, 0);
+        assert_eq!(total.runs["exit-code"], 14);
+        assert_eq!(past.samples[0].failed.len(), 1);
     }
 }

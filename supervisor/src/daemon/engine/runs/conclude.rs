@@ -126,6 +126,9 @@ impl Engine {
                 }
                 self.queue_again(&it.task);
             }
+            (Meaning::Repeat, None) if self.is_repeated(&it) => {
+                self.try_again(&it, it.attempt, clock::realtime(), Vec::new());
+            }
             (Meaning::Failure, _) | (_, None) => {}
         }
         if let Some(run) = it.run {
@@ -181,7 +184,7 @@ impl Engine {
         match &verdict {
             Verdict::Again { after, .. } => {
                 let not_before = clock::realtime().saturating_add(words::usec(*after));
-                self.try_again(it, not_before, signatures);
+                self.try_again(it, it.attempt + 1, not_before, signatures);
             }
             Verdict::Hard { .. } => {
                 if let Some(entry) = &it.entry {
@@ -207,13 +210,28 @@ impl Engine {
         }
     }
 
-    fn try_again(&mut self, it: &Conclusion, not_before: u64, signatures: Vec<String>) {
+    /// Whether a run that nobody had submitted is made good for after it was cut off: by preemption, shutdown or a
+    /// loss of power. What a deployment has stopped, it starts again itself, or leaves to its schedule.
+    fn is_repeated(&self, it: &Conclusion) -> bool {
+        let task = self.policy.task_of(&it.unit);
+        task.is_some_and(|task| task.gated && task.retry.is_some())
+            && (it.not_after == 0 || clock::realtime() < it.not_after)
+            && self.interrupted_by_deployment(&it.unit).is_none()
+    }
+
+    fn try_again(
+        &mut self,
+        it: &Conclusion,
+        attempt: u32,
+        not_before: u64,
+        signatures: Vec<String>,
+    ) {
         let kept = match &it.entry {
             Some(entry) => {
                 let again = Entry {
                     not_before,
                     not_after: it.not_after,
-                    attempt: it.attempt + 1,
+                    attempt,
                     signatures,
                     ..entry.clone()
                 };
@@ -229,7 +247,7 @@ impl Engine {
                     at: clock::realtime(),
                     not_before,
                     not_after: it.not_after,
-                    attempt: it.attempt + 1,
+                    attempt,
                     signatures,
                     ..Entry::default()
                 };
