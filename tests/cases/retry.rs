@@ -16,6 +16,7 @@ cases![
     failure_that_the_policy_calls_permanent_is_not_tried_again,
     operators_word_about_a_failure_counts_from_then_on,
     run_that_an_operator_stops_is_not_tried_again,
+    run_that_was_preempted_is_made_good_for_and_does_not_count,
 ];
 
 /// A task of this name and unit that uses the exclusive resource `r`, and is tried again like this.
@@ -299,4 +300,30 @@ fn run_that_an_operator_stops_is_not_tried_again(case: &Case<'_>) -> Result<()> 
         case.ran(&unit, 1)?;
     }
     case.sh("systemctl reset-failed").map(drop)
+}
+
+fn run_that_was_preempted_is_made_good_for_and_does_not_count(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("low"), Service::oneshot("high")])?;
+    let high = "uses = [\"r\"]\npreempts = [\"low\"]\npriority = 1";
+    case.policy(&format!(
+        "[resources.r]\n{}{}",
+        task("low", "attempts = 2, delay = \"100ms\""),
+        task_policy("high", "high", high)
+    ))?;
+    case.start(&["low.service"])?;
+    case.begun("low.service")?;
+    case.start(&["high.service"])?;
+    case.begun("high.service")?;
+    let past = case.past_runs("low", 1)?;
+    ensure!(past[0].text("result") == "interrupted", "{past:#?}");
+    // It waits, so that the one that it was stopped for runs alone.
+    case.release("high.service")?;
+    case.begun("low.service")?;
+    case.release("low.service")?;
+    let past = case.past_runs("low", 2)?;
+    let last = past.last().context("no run")?;
+    ensure!(last.text("result") == "success", "{past:#?}");
+    ensure!(last.number("attempt") == 1, "{past:#?}");
+    settled(case, "low")?;
+    case.no_overlap(&["low.service", "high.service"])
 }

@@ -144,6 +144,7 @@ impl Engine {
             {
                 tracing::warn!(unit = holder, %error, "cannot stop a preempted task");
             }
+            self.run_is_preempted(&holder);
             self.preempted.insert(holder);
         }
     }

@@ -7,8 +7,8 @@ use interlock_generator::names;
 use super::super::super::words;
 use super::super::{Engine, OperatorEvent};
 use super::examine::{Examined, Work};
-use super::result::{Circumstances, Meaning, end_of, meaning_of};
-use super::{Conclusion, Ended, Stop};
+use super::result::{Circumstances, Interruption, Meaning, end_of, meaning_of};
+use super::{Conclusion, Ended, Run, Stop};
 use crate::clock;
 use crate::history::End;
 use crate::journal::message;
@@ -35,12 +35,12 @@ impl Engine {
     }
 
     async fn conclude_run(&mut self, ended: Ended) {
-        let interruption = self.interruption_of(&ended.unit, ended.run.stop).await;
+        let interruption = self.interruption_of(&ended.unit, &ended.run).await;
         let known = Circumstances {
             granted_monotonic: ended.run.granted_monotonic,
             at: ended.at,
             stop: ended.run.stop,
-            interrupted: interruption.is_some(),
+            interruption: interruption.as_ref(),
         };
         let outcome = match self.pid1.clone() {
             None => None,
@@ -51,20 +51,23 @@ impl Engine {
             }
         };
         // Unloaded already, since it ran when interlockd had just come; or reset: the journal knows.
-        let is_known = known.interrupted || outcome.as_ref().is_some_and(|it| !is_forgiven(it));
+        let is_known =
+            interruption.is_some() || outcome.as_ref().is_some_and(|it| !is_forgiven(it));
         let restarts_itself = outcome
             .as_ref()
             .is_some_and(|it| it.sub.starts_with("auto-restart"));
         let end = match outcome {
             Some(outcome) => end_of(&outcome, known),
-            None if known.interrupted => End {
+            None if interruption.is_some() => End {
                 result: "interrupted".to_owned(),
                 ..unknown_end(ended.at)
             },
             None => unknown_end(ended.at),
         };
-        if let (Some(by), Some(run)) = (&interruption, ended.run.id) {
-            self.history.interrupted(run, by);
+        if let (Some(by), Some(run), "interrupted") =
+            (&interruption, ended.run.id, end.result.as_str())
+        {
+            self.history.interrupted(run, by.text());
         }
         let conclusion = Conclusion {
             unit: ended.unit,
@@ -90,21 +93,21 @@ impl Engine {
     }
 
     /// What else than an operator has ended a run, if something has.
-    pub(super) async fn interruption_of(&mut self, unit: &str, stop: Stop) -> Option<String> {
+    pub(super) async fn interruption_of(&mut self, unit: &str, run: &Run) -> Option<Interruption> {
         if let Some(deployment) = self.interrupted_by_deployment(unit) {
-            return Some(deployment);
+            return Some(Interruption::Deployment(deployment));
         }
-        if stop == Stop::No {
+        if run.preempted {
+            return Some(Interruption::CutOff("preemption"));
+        }
+        if run.stop == Stop::No {
             return None;
-        }
-        if self.preempted.contains(unit) {
-            return Some("preemption".to_owned());
         }
         let is_stopping = match &self.pid1 {
             Some(pid1) => pid1.is_stopping().await.unwrap_or(false),
             None => false,
         };
-        is_stopping.then(|| "shutdown".to_owned())
+        is_stopping.then_some(Interruption::CutOff("shutdown"))
     }
 
     pub(super) fn conclude(&mut self, it: Conclusion) {

@@ -49,6 +49,8 @@ pub(super) struct Run {
     granted_monotonic: u64,
     /// Whether somebody has asked systemd to stop it.
     stop: Stop,
+    /// It was stopped for one that preempts it.
+    preempted: bool,
 }
 
 /// Whether a run was asked to stop.
@@ -178,6 +180,7 @@ impl Engine {
             attempt,
             granted_monotonic: if granted_here { clock::monotonic() } else { 0 },
             stop: Stop::No,
+            preempted: false,
         }
     }
 
@@ -238,6 +241,12 @@ impl Engine {
             record.run.stop = record.run.stop.max(stop);
         }
         self.ungated_stop_was_asked(unit, stop);
+    }
+
+    pub(super) fn run_is_preempted(&mut self, unit: &str) {
+        if let Some(record) = self.records.get_mut(unit) {
+            record.run.preempted = true;
+        }
     }
 
     fn running_entry(&mut self, unit: &str) -> Option<Entry> {

@@ -9,26 +9,46 @@ const SLACK: u64 = 100_000;
 
 /// What else is known of the run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Circumstances {
+pub(super) struct Circumstances<'a> {
     /// When its lease was granted, microseconds of `CLOCK_MONOTONIC`; 0 if that isn't known.
     pub granted_monotonic: u64,
     /// When its lease ended, microseconds of `CLOCK_REALTIME`.
     pub at: u64,
     /// Whether somebody has asked for its end.
     pub stop: Stop,
-    /// A deployment, a preemption or the host's shutdown has.
-    pub interrupted: bool,
+    /// What else has.
+    pub interruption: Option<&'a Interruption>,
+}
+
+/// What has ended a run that was neither done nor unwanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Interruption {
+    /// A deployment, of this name and by this action. It may have ended well, at a checkpoint: it isn't done.
+    Deployment(String),
+    /// A preemption, or the host's shutdown.
+    CutOff(&'static str),
+}
+
+impl Interruption {
+    /// For people.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Deployment(text) => text,
+            Self::CutOff(by) => by,
+        }
+    }
 }
 
 /// How it ended.
-pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances) -> End {
+pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances<'_>) -> End {
     let ran = outcome.started_monotonic > 0
         && outcome.started_monotonic + SLACK >= known.granted_monotonic;
     let result = match outcome.result.as_str() {
-        _ if known.interrupted => "interrupted",
+        _ if matches!(known.interruption, Some(Interruption::Deployment(_))) => "interrupted",
         "success" if !ran => "not-started",
         // Told to stop, it had nothing left to do.
         "success" if outcome.is_oneshot && outcome.exit_status == Some(0) => "success",
+        _ if known.interruption.is_some() => "interrupted",
         _ if was_stopped(outcome, known.stop) => "stopped",
         "success" => "success",
         failed => failed,
@@ -98,7 +118,7 @@ mod tests {
         }
     }
 
-    fn known() -> Circumstances {
+    fn known() -> Circumstances<'static> {
         Circumstances {
             granted_monotonic: 1_000_100,
             at: 7_000_000,
@@ -150,14 +170,18 @@ mod tests {
             ..outcome("exit-code")
         };
         assert_eq!(end_of(&failed, likely).result, "exit-code");
-        let interrupted = Circumstances {
-            interrupted: true,
+        let deployment = Interruption::Deployment("web-3: checkpoint".to_owned());
+        let at_rest = Circumstances {
+            interruption: Some(&deployment),
             ..asked
         };
-        assert_eq!(
-            end_of(&outcome("success"), interrupted).result,
-            "interrupted"
-        );
+        let cut_off = Circumstances {
+            interruption: Some(&Interruption::CutOff("shutdown")),
+            ..asked
+        };
+        assert_eq!(end_of(&outcome("success"), at_rest).result, "interrupted");
+        assert_eq!(end_of(&outcome("success"), cut_off).result, "success");
+        assert_eq!(end_of(&it, cut_off).result, "interrupted");
     }
 
     #[test]

@@ -105,14 +105,11 @@ impl Engine {
         if let Some(pid1) = &self.pid1 {
             let _ = pid1.unref_unit(unit).await;
         }
-        let interruption = self.interruption_of(unit, going.run.stop).await;
-        if let (Some(by), Some(run)) = (&interruption, going.run.id) {
-            self.history.interrupted(run, by);
-        }
+        let interruption = self.interruption_of(unit, &going.run).await;
         let known = Circumstances {
             at: clock::realtime(),
             stop: going.run.stop,
-            interrupted: interruption.is_some(),
+            interruption: interruption.as_ref(),
             ..Circumstances::default()
         };
         let end = match outcome {
@@ -120,6 +117,11 @@ impl Engine {
             // Another run has begun since.
             None => super::conclude::unknown_end(known.at),
         };
+        if let (Some(by), Some(run), "interrupted") =
+            (&interruption, going.run.id, end.result.as_str())
+        {
+            self.history.interrupted(run, by.text());
+        }
         self.runs.told.insert(unit.to_owned(), going.invocation);
         let restarts_itself = outcome.is_some_and(|it| it.sub.starts_with("auto-restart"));
         self.conclude(Conclusion {
