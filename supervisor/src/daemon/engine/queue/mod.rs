@@ -15,7 +15,7 @@ use super::super::{Notice, QueueQuery};
 use super::Engine;
 use crate::arbiter::Uses;
 use crate::clock;
-use crate::store::{Capacity, Outcome, Paused, Store, StoreError};
+use crate::store::{Capacity, Entry, Outcome, Paused, Store, StoreError};
 
 pub use capacity::CapacityView;
 pub use desk::{BatchView, QueueError, QueuedView, Selection, TaskCounts};
@@ -42,9 +42,20 @@ pub(super) struct Queue {
     /// When entries of batches ended, microseconds of `CLOCK_REALTIME`.
     pace: BTreeMap<u64, VecDeque<u64>>,
     /// What is wrong with the database.
-    /// Ends that could not be written down yet.
-    unfinished: Vec<(u64, Outcome)>,
+    /// What could not be written down yet.
+    unwritten: Vec<Unwritten>,
     trouble: Option<String>,
+}
+
+/// A change that the database didn't take.
+#[derive(Debug)]
+enum Unwritten {
+    /// An entry's end.
+    Over(u64, Outcome),
+    /// An entry that is to run again.
+    Again(Entry),
+    /// A retry of what nobody had submitted.
+    Retry(Entry),
 }
 
 /// An entry whose start was sent to PID 1.
@@ -68,7 +79,7 @@ impl Queue {
             paused: store.paused(),
             capacities: store.capacities(),
             pace: BTreeMap::new(),
-            unfinished: Vec::new(),
+            unwritten: Vec::new(),
             trouble: None,
         }
     }
@@ -151,13 +162,45 @@ impl Engine {
             }
         }
         match self.store().over(id, how, now) {
-            Ok(ended) => self.batches_ended(ended),
+            Ok(ended) => {
+                self.batches_ended(ended);
+                self.queue.wake();
+            }
             Err(error) => {
-                self.queue.unfinished.push((id, how));
+                self.queue.unwritten.push(Unwritten::Over(id, how));
                 self.queue_trouble(&error);
             }
         }
-        self.queue.wake();
+    }
+
+    /// An entry's run is to be repeated, or tried again.
+    pub(super) fn entry_runs_again(&mut self, entry: Entry) {
+        if let Err(error) = self.store().again(&entry) {
+            self.queue.unwritten.push(Unwritten::Again(entry));
+            self.queue_trouble(&error);
+            return;
+        }
+        self.queue_again(&entry.task);
+    }
+
+    /// What nobody had submitted is to be tried again.
+    pub(super) fn add_retry(&mut self, entry: Entry) {
+        if let Err(error) = self.store().retry(&entry) {
+            self.queue.unwritten.push(Unwritten::Retry(entry));
+            self.queue_trouble(&error);
+            return;
+        }
+        self.queue_again(&entry.task);
+    }
+
+    fn write_what_is_unwritten(&mut self) {
+        for change in std::mem::take(&mut self.queue.unwritten) {
+            match change {
+                Unwritten::Over(id, how) => self.entry_is_over(id, how),
+                Unwritten::Again(entry) => self.entry_runs_again(entry),
+                Unwritten::Retry(entry) => self.add_retry(entry),
+            }
+        }
     }
 
     fn batches_ended(&mut self, ended: impl IntoIterator<Item = u64>) {

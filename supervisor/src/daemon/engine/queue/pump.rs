@@ -64,19 +64,18 @@ impl Engine {
             Err(error) => Err(error),
         };
         match worked {
-            Ok(()) => {
+            Ok(()) if self.queue.unwritten.is_empty() => {
                 if self.queue.trouble.take().is_some() {
                     tracing::info!("the queue can be written down again");
                 }
             }
+            Ok(()) => {}
             Err(error) => self.queue_trouble(&error),
         }
     }
 
     fn wake_entries(&mut self) -> Result<(), StoreError> {
-        for (id, how) in std::mem::take(&mut self.queue.unfinished) {
-            self.entry_is_over(id, how);
-        }
+        self.write_what_is_unwritten();
         let now = clock::realtime();
         let woken = self.store().wake(now)?;
         self.queue.waiting.extend(woken);

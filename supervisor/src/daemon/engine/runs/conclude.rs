@@ -120,14 +120,10 @@ impl Engine {
             }
             (Meaning::Given, Some(entry)) => self.entry_is_over(entry.id, Outcome::Done),
             (Meaning::Repeat, Some(entry)) => {
-                let again = Entry {
+                self.entry_runs_again(Entry {
                     not_before: 0,
                     ..entry.clone()
-                };
-                if let Err(error) = self.store().again(&again) {
-                    self.queue_trouble(&error);
-                }
-                self.queue_again(&it.task);
+                });
             }
             (Meaning::Repeat, None) if self.is_repeated(&it) => {
                 self.try_again(&it, it.attempt, clock::realtime(), Vec::new());
@@ -229,38 +225,28 @@ impl Engine {
         not_before: u64,
         signatures: Vec<String>,
     ) {
-        let kept = match &it.entry {
-            Some(entry) => {
-                let again = Entry {
-                    not_before,
-                    not_after: it.not_after,
-                    attempt,
-                    signatures,
-                    ..entry.clone()
-                };
-                self.store().again(&again)
-            }
-            None => {
-                let retry = Entry {
-                    unit: it.unit.clone(),
-                    task: it.task.clone(),
-                    state: State::Delayed,
-                    kind: Kind::Retry,
-                    by: "interlock".to_owned(),
-                    at: clock::realtime(),
-                    not_before,
-                    not_after: it.not_after,
-                    attempt,
-                    signatures,
-                    ..Entry::default()
-                };
-                self.store().retry(&retry)
-            }
-        };
-        if let Err(error) = kept {
-            self.queue_trouble(&error);
+        match &it.entry {
+            Some(entry) => self.entry_runs_again(Entry {
+                not_before,
+                not_after: it.not_after,
+                attempt,
+                signatures,
+                ..entry.clone()
+            }),
+            None => self.add_retry(Entry {
+                unit: it.unit.clone(),
+                task: it.task.clone(),
+                state: State::Delayed,
+                kind: Kind::Retry,
+                by: "interlock".to_owned(),
+                at: clock::realtime(),
+                not_before,
+                not_after: it.not_after,
+                attempt,
+                signatures,
+                ..Entry::default()
+            }),
         }
-        self.queue_again(&it.task);
     }
 
     fn tell_failure(&mut self, it: &Conclusion, signature: &Signature, verdict: &Verdict) {
