@@ -129,7 +129,7 @@ const BUSY: [(&str, &str); 5] = [
 ];
 
 fn refused_deployment_undoes_everything(case: &Case<'_>) -> Result<()> {
-    running_group(case, &BUSY, "max-wait = \"1s\"")?;
+    running_group(case, &BUSY, "max-wait = \"5s\"")?;
     let deploy = case.deploy_run("g", "")?;
     let id = case.live_deployment("g")?.id;
     case.member_is(&id, "f.service", "frozen")?;
