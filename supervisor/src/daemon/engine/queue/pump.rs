@@ -22,6 +22,7 @@ const PAGE: usize = 64;
 
 /// What is left of each resource beside all who hold and all who wait at gates.
 struct Room {
+    capacities: BTreeMap<String, u32>,
     free: BTreeMap<String, i64>,
     /// How many of a task that uses nothing are on their way or running.
     unlimited: BTreeMap<String, usize>,
@@ -29,13 +30,25 @@ struct Room {
 }
 
 impl Room {
+    fn of(capacities: &BTreeMap<String, u32>, at_once: usize) -> Self {
+        let free = capacities.iter().map(|(r, n)| (r.clone(), i64::from(*n)));
+        Self {
+            free: free.collect(),
+            capacities: capacities.clone(),
+            unlimited: BTreeMap::new(),
+            at_once,
+        }
+    }
+
     fn has(&self, task: &str, uses: &Uses) -> bool {
         if uses.is_empty() {
             return self.unlimited.get(task).copied().unwrap_or(0) < self.at_once;
         }
         uses.iter().all(|(resource, shares)| {
+            // As at the gate: who needs more than there is now (an operator has lowered it) needs all of it.
+            let most = self.capacities.get(resource).copied().unwrap_or(*shares);
             let free = self.free.get(resource);
-            free.is_none_or(|free| *free >= i64::from(*shares))
+            free.is_none_or(|free| *free >= i64::from(*shares.min(&most)))
         })
     }
 
@@ -174,14 +187,8 @@ impl Engine {
     }
 
     fn room(&self) -> Room {
-        let capacities = self.arbiter.capacities().iter();
-        let mut room = Room {
-            free: capacities
-                .map(|(r, n)| (r.clone(), i64::from(*n)))
-                .collect(),
-            unlimited: BTreeMap::new(),
-            at_once: std::thread::available_parallelism().map_or(1, NonZero::get),
-        };
+        let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let mut room = Room::of(self.arbiter.capacities(), at_once);
         let leases = self.arbiter.leases();
         for (unit, lease) in leases {
             room.take(self.policy.task_name(unit), &lease.uses);
@@ -359,4 +366,34 @@ fn is_passing(error: &zbus::Error) -> bool {
         "org.freedesktop.DBus.Error.Disconnected",
     ]
     .contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uses(shares: &[(&str, u32)]) -> Uses {
+        shares.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect()
+    }
+
+    #[test]
+    fn who_needs_more_than_a_lowered_capacity_needs_all_of_it() {
+        let mut room = Room::of(&uses(&[("slots", 2)]), 1);
+        let (heavy, light) = (uses(&[("slots", 8)]), uses(&[("slots", 1)]));
+        assert!(room.has("heavy", &heavy));
+        room.take("light", &light);
+        assert!(!room.has("heavy", &heavy));
+        assert!(room.has("light", &light));
+    }
+
+    #[test]
+    fn what_uses_nothing_is_limited_by_task() {
+        let mut room = Room::of(&uses(&[]), 2);
+        for _ in 0..2 {
+            assert!(room.has("a", &Uses::new()));
+            room.take("a", &Uses::new());
+        }
+        assert!(!room.has("a", &Uses::new()));
+        assert!(room.has("b", &Uses::new()));
+    }
 }

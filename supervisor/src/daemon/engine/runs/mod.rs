@@ -93,6 +93,13 @@ pub struct Conclusion {
     restarts_itself: bool,
 }
 
+impl Run {
+    /// Whether it has begun; its row may be missing, if the disk is full.
+    fn is_one(&self) -> bool {
+        self.attempt > 0
+    }
+}
+
 impl Runs {
     pub(super) fn new(inputs: UnboundedSender<Input>, open: Vec<OpenRun>) -> Self {
         Self {
@@ -113,7 +120,7 @@ impl Engine {
         let Some(record) = self.records.get(unit) else {
             return;
         };
-        if record.run.id.is_some() {
+        if record.run.is_one() {
             return;
         }
         let (asked, granted) = (record.asked, record.granted);
@@ -218,7 +225,7 @@ impl Engine {
 
     /// A job of a unit that runs was queued: it may be a stop.
     pub(super) async fn note_stop(&mut self, unit: &str) {
-        let runs = self.records.get(unit).is_some_and(|r| r.run.id.is_some())
+        let runs = self.records.get(unit).is_some_and(|r| r.run.is_one())
             || self.runs.ungated.contains_key(unit);
         let (true, Some(pid1)) = (runs, &self.pid1) else {
             return;
