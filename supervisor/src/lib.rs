@@ -1,13 +1,10 @@
 //! The supervisor of interlock: the pure [`arbiter`], and around it interlockd, interlock-gate and interlockctl.
 
-pub mod arbiter;
 pub mod bus;
 pub mod cgroup;
 pub mod clock;
 pub mod ctl;
 pub mod daemon;
-pub mod deadlock;
-pub mod deploy;
 pub mod failpoint;
 pub mod freezer;
 pub mod gate;
@@ -21,6 +18,4 @@ pub mod lookout;
 pub mod monitor;
 pub mod person;
 pub mod pid1;
-pub mod retry;
-pub mod signature;
 pub mod store;

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use interlock_core::deploy::Owner;
 use nix::unistd::{Uid, User};
 use zbus::message::Header;
 use zbus::{Connection, OwnedVariant, fdo};
-
-use crate::deploy::Owner;
 
 /// A caller.
 #[derive(Debug)]

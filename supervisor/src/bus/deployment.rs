@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use interlock_core::deploy::State;
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::message::Header;
 use zbus::names::InterfaceName;
@@ -14,7 +15,6 @@ use super::error::Error;
 use super::manager::ask;
 use crate::daemon::engine::{DeploymentView, DeskError, MemberView};
 use crate::daemon::{Input, Query};
-use crate::deploy::State;
 
 /// A deployment, as long as it is remembered.
 pub struct Deployment {

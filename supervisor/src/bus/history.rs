@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use interlock_core::signature::Class;
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::message::Header;
 use zbus::{Connection, OwnedVariant, Variant, interface};
@@ -19,7 +20,6 @@ use crate::history::lengths::Lengths;
 use crate::history::reader::{self, ReadError, Reader};
 use crate::history::risk::Risk;
 use crate::history::runs::{RunFilter, RunRow};
-use crate::signature::Class;
 
 /// As many runs are told if nobody says otherwise.
 const LIMIT: u32 = 1000;
@@ -113,13 +113,11 @@ impl History {
         authority::check(connection, &header, authority::MANAGE).await?;
         let class: Option<Class> = match class.as_str() {
             "" => None,
-            class => Some(
-                class
-                    .parse()
-                    .map_err(|error: crate::signature::UnknownClass| {
-                        Error::InvalidArgs(error.to_string())
-                    })?,
-            ),
+            class => Some(class.parse().map_err(
+                |error: interlock_core::signature::UnknownClass| {
+                    Error::InvalidArgs(error.to_string())
+                },
+            )?),
         };
         let owner = caller::of(connection, &header).await?.owner;
         // Who it was; by which process says nothing a month later.

@@ -21,13 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use interlock_core::deploy::Owner;
 use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus;
 use crate::clock;
-use crate::deploy::Owner;
 use crate::freezer;
 use crate::history::risk::Exposed;
 use crate::history::{History, Past};

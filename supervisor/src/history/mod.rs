@@ -24,6 +24,8 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
+use interlock_core::ending::End;
+
 use checkpoint::Checkpoints;
 use rusqlite::{Connection, ErrorCode, Transaction};
 
@@ -33,10 +35,7 @@ pub use standings::Standing;
 pub use tallies::{HOUR, Sample, Tally, WAITED, skip_kind};
 
 use crate::clock;
-pub use crate::signature::Class;
-
-/// The task of all commands that are run behind a gate of their own.
-pub const COMMANDS: &str = "interlock-run";
+pub use interlock_core::signature::Class;
 
 /// A file that couldn't be opened is tried again after this, microseconds.
 const REOPEN: u64 = 5_000_000;
@@ -62,45 +61,6 @@ pub struct Begun {
     pub cause: String,
     /// It had a gate to wait at.
     pub gated: bool,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct End {
-    /// When its first process was started; 0 if none ever was.
-    pub started: u64,
-    /// When.
-    pub ended: u64,
-    /// systemd's `Result=` (systemd.exec(5), `$SERVICE_RESULT`), or `stopped`, `interrupted`, `not-started`,
-    /// `unknown`.
-    pub result: String,
-    /// Of its main process, if that exited.
-    pub exit_status: Option<i32>,
-    /// That ended its main process.
-    pub signal: Option<i32>,
-    /// Its invocation id, in hex.
-    pub invocation: String,
-}
-
-impl End {
-    /// Whether it counts as a failure: of what nobody ended on purpose, and is known to have gone wrong.
-    pub fn is_failure(&self) -> bool {
-        is_failure(&self.result)
-    }
-}
-
-/// Whether a run with this result has failed.
-pub fn is_failure(result: &str) -> bool {
-    let good = [
-        "success",
-        "stopped",
-        "interrupted",
-        "not-started",
-        "exec-condition",
-        "unknown",
-        "",
-    ];
-    !good.contains(&result)
 }
 
 /// A run that isn't over yet, or whose failure nobody has examined yet.

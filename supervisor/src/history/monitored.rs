@@ -117,7 +117,7 @@ mod tests {
 
     use super::super::*;
     use super::*;
-    use crate::signature::Signature;
+    use interlock_core::signature::Signature;
 
     const NOW: u64 = 1_772_330_596_000_000;
 

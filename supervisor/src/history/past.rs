@@ -1,8 +1,9 @@
 //! What the engine itself asks: what is usual for a unit, what was open when it ended.
 
+use interlock_core::ending::End;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Class, End, History, OpenRun, damage, unsigned};
+use super::{Class, History, OpenRun, damage, unsigned};
 use crate::daemon::engine::DeadlockView;
 
 /// How many of the latest runs "usually" is taken from.

@@ -1,9 +1,11 @@
 //! How each unit stands: its last run, and whether it fails, for how long and for good.
 
+use interlock_core::ending::End;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::write::Ended;
-use super::{End, signed, unsigned};
+
+use super::{signed, unsigned};
 
 /// How a unit stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

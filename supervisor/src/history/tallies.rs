@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use interlock_core::ending::End;
 use rusqlite::{Transaction, params};
 
 use super::write::Ended;
-use super::{End, signed};
+
+use super::signed;
 
 /// Length of an hour.
 pub const HOUR: u64 = 3_600_000_000;

@@ -1,13 +1,12 @@
 //! What the engine writes down: beginnings, ends, causes, skips, deadlocks. Each call is one transaction.
 
+use interlock_core::ending::{COMMANDS, End};
+use interlock_core::signature::Signature;
 use interlock_generator::names;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{
-    Begun, COMMANDS, End, History, Known, joined, past, signed, standings, tallies, unsigned,
-};
+use super::{Begun, History, Known, joined, past, signed, standings, tallies, unsigned};
 use crate::daemon::engine::DeadlockView;
-use crate::signature::Signature;
 
 impl History {
     /// A run has begun. Its number, unless it can't be written down.

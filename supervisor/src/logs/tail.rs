@@ -1,9 +1,9 @@
 //! The last lines that a run itself wrote.
 
+use interlock_core::ending::End;
 use tokio::time::timeout;
 
 use super::entry::{Entries, LIMIT, synchronise};
-use crate::history::End;
 
 /// A longer line is cut, bytes.
 const LONGEST: usize = 4096;

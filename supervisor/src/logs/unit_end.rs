@@ -1,9 +1,9 @@
 //! How a run ended, from what PID 1 told the journal of it: for the runs that nobody watched.
 
+use interlock_core::ending::End;
 use tokio::time::timeout;
 
 use super::entry::{Entries, Entry, LIMIT, synchronise};
-use crate::history::End;
 
 /// systemd's catalog has these (sd-messages.h).
 const STARTING: &str = "7d4958e842da4a758f6c1cdc7b36dcc5";

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use interlock_core::deadlock;
+use interlock_core::deadlock::{
+    Blocker, GateWait, Held, JobWait, LockWait, Process, Snapshot, UnitWait,
+};
+
 use super::processes::{Proc, Stat};
 use super::rest::{self, Rests};
 use super::scan::{self, Scan};
 use super::{Request, Terms};
-use crate::deadlock::{Blocker, GateWait, Held, JobWait, LockWait, Process, Snapshot, UnitWait};
+use crate::cgroup;
 use crate::locks;
-use crate::{cgroup, deadlock};
 
 /// What PID 1 has told of those who wait for units.
 #[derive(Debug, Default)]
@@ -178,7 +182,7 @@ fn unit_of(pid: i32, request: &Request) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deadlock::{Rule, Rules};
+    use interlock_core::deadlock::{Rule, Rules};
     use interlock_generator::policy::settings::OnDeadlock;
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Looks at the host for processes that wait for one another for ever, by the rules of [`crate::deadlock`].
+//! Looks at the host for processes that wait for one another for ever, by the rules of [`interlock_core::deadlock`].
 //!
 //! A look begins with the control groups of leases alone. Only if somebody there has waited for longer than its
 //! grace, all processes, the locks of the resources and the jobs of PID 1 are looked at. The file systems are read
@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use interlock_core::deadlock::commands::Wanted;
+use interlock_core::deadlock::{self, Deadlock, GateWait, JobWait, Rules, UnitWait};
 use interlock_generator::policy::settings::{LockFile, Settings};
 use tokio::task::spawn_blocking;
 
-use crate::deadlock::commands::Wanted;
-use crate::deadlock::{self, Deadlock, GateWait, JobWait, Rules, UnitWait};
 use crate::instance;
 use crate::pid1::Pid1;
 

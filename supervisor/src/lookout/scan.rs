@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use interlock_core::deadlock::commands::{self, Wanted};
+use interlock_core::deadlock::{Process, is_client};
+
 use super::processes::{Proc, Stat};
 use super::rest::{self, Rests};
 use super::{Request, Terms};
 use crate::cgroup;
-use crate::deadlock::commands::{self, Wanted};
-use crate::deadlock::{Process, is_client};
 use crate::locks;
 
 /// A process that may wait for a lock or a unit.

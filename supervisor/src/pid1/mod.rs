@@ -7,12 +7,11 @@ mod transient;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use interlock_core::arbiter::Standing;
 use interlock_generator::names;
 use zbus::Connection;
 use zbus::OwnedVariant;
 use zbus_systemd::systemd1::ManagerProxy;
-
-use crate::arbiter::Standing;
 
 pub use outcome::RunOutcome;
 pub use transient::Transient;

@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use interlock_core::deploy::Deployment;
 use rusqlite::{Connection, Transaction, params};
-
-use crate::deploy::Deployment;
 
 pub use batches::Batch;
 pub use entry::{Counts, Entry, Filter, Kind, Next, Outcome, State};
@@ -256,7 +255,7 @@ fn unsigned(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::Begin;
+    use interlock_core::deploy::Begin;
 
     #[test]
     fn what_was_saved_comes_back() {

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
+use interlock_core::deploy::PUT_OFF;
 use serde::Serialize;
 use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::proxy::{ListedDeployment, ListedMember};
 use crate::ctl::model::{some, take};
 use crate::ctl::output::Style;
-use crate::deploy::PUT_OFF;
 
 /// `deploy list --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use interlock_core::arbiter::{Uses, resources, share_of_unit, unit_of_share};
 use interlock_generator::names;
 use interlock_generator::policy::is_unit_name;
 use interlock_generator::policy::settings::{ExpandError, Task};
@@ -13,7 +14,6 @@ use interlock_generator::policy::settings::{ExpandError, Task};
 use super::super::words::{list, short_list};
 use super::Engine;
 use super::notify::clean;
-use crate::arbiter::{Uses, resources, share_of_unit, unit_of_share};
 use crate::clock;
 use crate::journal::message;
 use crate::pid1::Transient;

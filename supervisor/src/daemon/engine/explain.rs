@@ -1,9 +1,10 @@
 //! Why a task waits, in a paragraph for people.
 
+use interlock_core::arbiter::{Hurdle, unit_of_share};
+
 use super::super::words::{duration, list, ordinal, short_list, time_of_day, times};
 use super::Engine;
 use super::views::{TaskView, needs};
-use crate::arbiter::{Hurdle, unit_of_share};
 use crate::clock;
 use crate::history::Past;
 

@@ -1,5 +1,6 @@
 //! Gates come, wait, are opened or refused, and go.
 
+use interlock_core::arbiter::{Claim, Event, Refusal, Standing, resources};
 use interlock_generator::names;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Duration, Instant};
@@ -7,7 +8,6 @@ use tokio::time::{Duration, Instant};
 use super::super::{Notice, words};
 use super::runs::Stop;
 use super::{Engine, Gate, OperatorEvent, Record};
-use crate::arbiter::{Claim, Event, Refusal, Standing, resources};
 use crate::clock;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use interlock_core::arbiter::Event;
 use interlock_generator::names;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
 use super::{Engine, deploy};
-use crate::arbiter::Event;
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};
 use crate::{cgroup, clock};

@@ -22,6 +22,7 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use interlock_core::arbiter::{Action, Arbiter, Event};
 use interlock_generator::names;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -42,7 +43,6 @@ pub use runs::Examined;
 pub use views::{QueueView, TaskView};
 
 use super::{Input, Notice, Paths, Pulse};
-use crate::arbiter::{Action, Arbiter, Event};
 use crate::clock;
 use crate::history::History;
 use crate::pid1::signals::Signal;

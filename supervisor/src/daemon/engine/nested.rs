@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use interlock_core::arbiter::Uses;
+
 use super::Engine;
 use super::actions::resource_title;
-use crate::arbiter::Uses;
 use crate::cgroup;
 use crate::person::{Person, parent_of};
 

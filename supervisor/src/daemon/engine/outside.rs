@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use interlock_core::arbiter::{Event, Lock, Standing};
 use interlock_generator::policy::settings::LockFile;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::net::unix::pipe;
@@ -12,7 +13,6 @@ use tokio::time::{Duration, Instant};
 
 use super::super::{Input, words};
 use super::Engine;
-use crate::arbiter::{Event, Lock, Standing};
 use crate::cgroup;
 use crate::locks::{Holder, Snapshot};
 use crate::person::Person;
@@ -174,7 +174,7 @@ impl Engine {
 
     /// A process that held a lock has ended, or it is time to look.
     pub(super) fn locks_may_have_changed(&mut self) {
-        let waits = |w: &crate::arbiter::Waiter| matches!(w.standing, Standing::Locked(_));
+        let waits = |w: &interlock_core::arbiter::Waiter| matches!(w.standing, Standing::Locked(_));
         let is_waited_for = self.arbiter.queue().iter().any(waits);
         self.outside.poll = None;
         self.outside.forget();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use interlock_core::arbiter::{Claim, Event, Refusal, Uses};
 use interlock_generator::names;
 use interlock_generator::policy::settings::{Settings, Task, WhenBusy};
 use interlock_generator::policy::{PolicyState, load};
@@ -11,7 +12,6 @@ use interlock_generator::policy::{PolicyState, load};
 use super::super::{Notice, words};
 use super::actions::{self, ActionRun, Run};
 use super::{Engine, leases};
-use crate::arbiter::{Claim, Event, Refusal, Uses};
 use crate::clock;
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};

@@ -1,11 +1,11 @@
 //! What the engine tells about tasks: states, the queue, and why something waits.
 
+use interlock_core::arbiter::{Hurdle, WaitView, resources, unit_of_share};
 use interlock_generator::policy::settings::Task;
 
 use super::super::words::{list, ordinal, short_list};
 use super::Engine;
 use super::actions::resource_title;
-use crate::arbiter::{Hurdle, WaitView, resources, unit_of_share};
 use crate::pid1::UnitState;
 use crate::{clock, instance};
 
@@ -228,7 +228,7 @@ impl Engine {
 
     pub(super) fn queue_views(&self) -> Vec<QueueView> {
         let waiters = self.arbiter.queue().iter().zip(1_u32..);
-        let view = |(waiter, position): (&crate::arbiter::Waiter, u32)| {
+        let view = |(waiter, position): (&interlock_core::arbiter::Waiter, u32)| {
             let wait = self.arbiter.view(&waiter.unit);
             QueueView {
                 position,

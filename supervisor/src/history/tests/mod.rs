@@ -5,9 +5,11 @@ mod reading;
 
 use std::path::Path;
 
+use interlock_core::ending::COMMANDS;
+use interlock_core::signature::Signature;
+
 use super::*;
 use crate::daemon::engine::DeadlockView;
-use crate::signature::Signature;
 
 fn memory() -> History {
     History::open(Path::new(":memory:"))
@@ -159,7 +161,7 @@ fn commands_are_one_task_and_stand_in_no_way() {
         let run = history.began(&begun).unwrap();
         let end = end(HOUR, HOUR + 20, "exit-code");
         history.ended(run, &end);
-        let cause = crate::signature::of(&unit, &unit, &end, &[]);
+        let cause = interlock_core::signature::of(&unit, &unit, &end, &[]);
         history.examined(run, &cause, 1, "", true);
     }
     let reader = Reader::open(&path).unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use interlock_core::deadlock::{Deadlock, Who};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -9,7 +10,6 @@ use super::super::super::{Input, Notice};
 use super::super::{Engine, OperatorEvent};
 use super::cases::{self, DeadlockView, Ending};
 use crate::clock;
-use crate::deadlock::{Deadlock, Who};
 use crate::journal::message;
 use crate::lookout::{self, Ended};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use interlock_core::deadlock::{Deadlock, Kind};
 use tokio::time::Instant;
 
-use crate::deadlock::{Deadlock, Kind};
 use crate::lookout::Proc;
 
 /// How many are remembered.

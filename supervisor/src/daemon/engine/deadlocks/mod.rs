@@ -7,6 +7,7 @@ mod sight;
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_core::deadlock::Deadlock;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -14,7 +15,6 @@ pub use cases::DeadlockView;
 
 use super::super::Input;
 use super::Engine;
-use crate::deadlock::Deadlock;
 use crate::lookout::{self, Look, Memory, Terms};
 use cases::Cases;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use interlock_core::arbiter::{Hurdle, Waiter};
+use interlock_core::deadlock::{Blocker, GateWait, JobWait};
+
 use super::super::Engine;
-use crate::arbiter::{Hurdle, Waiter};
-use crate::deadlock::{Blocker, GateWait, JobWait};
 use crate::lookout::{Request, Terms};
 
 impl Engine {

@@ -3,13 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use interlock_core::deploy::{Begin, Deployment, Owner, State};
 use interlock_generator::policy::settings::DeployAction;
 use tokio::sync::oneshot;
 
 use super::super::super::{Notice, words};
 use super::super::Engine;
 use super::{Live, Settled, holder};
-use crate::deploy::{Begin, Deployment, Owner, State};
 use crate::failpoint::pass;
 use crate::journal::message;
 use crate::store::Change;

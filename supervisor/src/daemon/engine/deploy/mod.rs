@@ -1,4 +1,4 @@
-//! Deployments: looks at the world, has [`crate::deploy`] decide, writes that down, and takes the steps.
+//! Deployments: looks at the world, has [`interlock_core::deploy`] decide, writes that down, and takes the steps.
 
 mod desk;
 mod holder;
@@ -10,6 +10,8 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use interlock_core::arbiter::Event;
+use interlock_core::deploy::{Deployment, Hook, State};
 use interlock_generator::policy::settings::Task;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -18,8 +20,6 @@ use tokio::time::Instant;
 
 use super::super::{Input, Notice};
 use super::Engine;
-use crate::arbiter::Event;
-use crate::deploy::{Deployment, Hook, State};
 use crate::failpoint::pass;
 use crate::journal::message;
 use crate::pid1::{self, Details};

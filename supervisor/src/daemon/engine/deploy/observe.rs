@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use interlock_core::arbiter::Hurdle;
+use interlock_core::deploy::{Activity, Deployment, Hook, HookSight, Rule, Seen, Sight, Stage};
 use interlock_generator::policy::settings::{DeployAction, Task};
 use tokio::time::Instant;
 
 use super::super::super::words;
 use super::super::{Engine, leases};
 use super::{STOP_NEWS, hook_unit};
-use crate::arbiter::Hurdle;
-use crate::deploy::{Activity, Deployment, Hook, HookSight, Rule, Seen, Sight, Stage};
 use crate::locks::Snapshot;
 use crate::pid1::{Details, Pid1, UnitState};
 use crate::{cgroup, clock, inhibitors};

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use interlock_core::deploy::{PUT_OFF, Phase, Stage, Step};
+
 use super::super::super::Notice;
 use super::super::Engine;
 use super::{Deployments, FREEZE_POLL, POLL, READY_POLL};
 use crate::clock;
-use crate::deploy::{PUT_OFF, Phase, Stage, Step};
 use crate::journal::message;
 use crate::store::{Change, Stale};
 
@@ -145,7 +146,7 @@ impl Engine {
                     deployment.expires.saturating_sub(realtime),
                 ));
             }
-            let freezing = |m: &crate::deploy::Member| m.phase == Phase::Freezing;
+            let freezing = |m: &interlock_core::deploy::Member| m.phase == Phase::Freezing;
             at_least(match deployment.stage {
                 Stage::Ready => READY_POLL,
                 _ if deployment.members.values().any(freezing) => FREEZE_POLL,

@@ -7,13 +7,13 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
+use interlock_core::deploy::{Deployment, Hook, State, Step};
 use interlock_generator::names;
 use nix::sys::signal::Signal;
 
 use super::super::super::{Notice, words};
 use super::super::Engine;
 use super::{Live, Settled, hook_unit};
-use crate::deploy::{Deployment, Hook, State, Step};
 use crate::failpoint::pass;
 use crate::journal::message;
 use crate::pid1::{Pid1, Transient};

@@ -1,10 +1,11 @@
 //! What the engine tells about deployments.
 
+use interlock_core::deploy::{Deployment, Member, PUT_OFF, Phase, Stage, State};
+
 use super::super::super::words::{duration, list, short_list, time_of_day};
 use super::super::Engine;
 use super::Live;
 use crate::clock;
-use crate::deploy::{Deployment, Member, PUT_OFF, Phase, Stage, State};
 
 /// A deployment, for D-Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Engine {
 
     /// What has ended the unit's run, if a deployment has: it is run again.
     pub(in super::super) fn interrupted_by_deployment(&self, unit: &str) -> Option<String> {
-        use crate::deploy::Phase;
+        use interlock_core::deploy::Phase;
         let ends = |it: &&Deployment| {
             let phase = it.members.get(unit).map(|member| member.phase);
             matches!(

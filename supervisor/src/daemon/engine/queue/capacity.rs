@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use interlock_core::arbiter::Event;
+
 use super::super::Engine;
 use super::super::policy::Policy;
 use super::{Queue, QueueError};
-use crate::arbiter::Event;
 use crate::clock;
 use crate::journal::message;
 use crate::store::Capacity;

@@ -49,7 +49,7 @@ pub struct Selection {
     pub batch: Option<String>,
     /// All that there are.
     pub all: bool,
-    /// Only what this user has submitted, as [`crate::deploy::Owner`] names users; `None` if it doesn't matter.
+    /// Only what this user has submitted, as [`interlock_core::deploy::Owner`] names users; `None` if it doesn't matter.
     pub only_by: Option<String>,
 }
 

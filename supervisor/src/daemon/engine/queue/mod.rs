@@ -9,11 +9,11 @@ mod submit;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use interlock_core::arbiter::Uses;
 use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, QueueQuery};
 use super::Engine;
-use crate::arbiter::Uses;
 use crate::clock;
 use crate::store::{Capacity, Entry, Outcome, Paused, Store, StoreError};
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 
+use interlock_core::arbiter::Uses;
 use tokio::time::{Duration, Instant};
 
 use super::super::Engine;
 use super::{InFlight, PAUSE};
-use crate::arbiter::Uses;
 use crate::clock;
 use crate::journal::message;
 use crate::pid1::Pid1;

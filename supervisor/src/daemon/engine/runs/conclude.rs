@@ -2,6 +2,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use interlock_core::ending::End;
+use interlock_core::retry::{self, Verdict};
+use interlock_core::signature::{self, Signature};
 use interlock_generator::names;
 
 use super::super::super::words;
@@ -10,11 +13,8 @@ use super::examine::{Examined, Work};
 use super::result::{Circumstances, Interruption, Meaning, end_of, meaning_of};
 use super::{Conclusion, Ended, Run, Stop};
 use crate::clock;
-use crate::history::End;
 use crate::journal::message;
 use crate::pid1::RunOutcome;
-use crate::retry::{self, Verdict};
-use crate::signature::{self, Signature};
 use crate::store::{Entry, Kind, Outcome, State};
 
 impl Engine {

@@ -9,12 +9,13 @@ mod ungated;
 
 use std::collections::BTreeMap;
 
+use interlock_core::ending::End;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::super::Input;
 use super::Engine;
 use crate::clock;
-use crate::history::{Begun, End, OpenRun};
+use crate::history::{Begun, OpenRun};
 use crate::pid1::UnitState;
 use crate::store::Entry;
 

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use interlock_core::ending::End;
 
 use super::super::Engine;
 use super::conclude::unknown_end;
 use super::{Conclusion, OpenRun};
 use crate::clock;
-use crate::history::End;
 use crate::logs;
 use crate::store::{Entry, Outcome};
 

@@ -1,7 +1,8 @@
 //! From what PID 1 knows of a run's end to one word. Pure.
 
+use interlock_core::ending::End;
+
 use super::Stop;
-use crate::history::End;
 use crate::pid1::RunOutcome;
 
 /// PID 1 takes both times from the same clock, but not at the same instant.

@@ -11,7 +11,7 @@ use interlock_generator::names;
 use interlock_generator::policy::settings::{FailureKind, FailureRule};
 use regex::Regex;
 
-use crate::history::{COMMANDS, End};
+use crate::ending::{COMMANDS, End};
 
 /// So many of the last lines that speak of an error say why.
 const ERRORS: usize = 2;
