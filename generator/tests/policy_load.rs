@@ -108,6 +108,37 @@ fn files_that_are_no_policy_are_told_and_the_others_take_effect() {
 }
 
 #[test]
+fn what_would_hold_up_boot_is_not_read() {
+    let root = Root::new();
+    let comment = "# a policy that somebody's script wrote\n";
+    let large = comment.repeat(900 * 1024 / comment.len());
+    for number in 1..=5 {
+        let path = format!("/etc/interlock/policy.d/{number}0.toml");
+        root.write(
+            &path,
+            format!("{large}[tasks.t{number}]\ncommand = [\"/bin/true\"]\n"),
+        );
+    }
+    root.write("/etc/interlock/policy.d/60-small.toml", task("small"));
+    // What is overridden doesn't count.
+    root.write("/usr/lib/interlock/policy.d/10.toml", &large);
+    let loaded = root.load();
+    assert_eq!(
+        tasks(&loaded.settings),
+        ["small", "t1", "t2", "t3", "t4"],
+        "all but the one that is too much"
+    );
+    let told = messages(&loaded);
+    assert!(
+        told[0].contains(
+            "50.toml:1:1: error: this file isn't read: with it the policy is larger than 4096 KiB"
+        ),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
 fn a_directory_that_is_none_is_told() {
     let root = Root::new();
     root.write("/etc/interlock/policy.d", "");

@@ -14,35 +14,41 @@ use crate::rooted;
 /// Largest fragment that is read. A thousand tasks take a tenth of it.
 pub(super) const SIZE_MAX: u64 = 1024 * 1024;
 
+/// Largest sum of all fragments that are read: boot waits for it. That is some 60,000 tasks, read in two seconds.
+pub(super) const SUM_MAX: u64 = 4 * 1024 * 1024;
+
 /// A fragment's text, or why there is none.
 pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) text: Result<Vec<u8>, String>,
 }
 
+/// Where a fragment is, or why that can't be known.
+type Found = BTreeMap<OsString, Result<PathBuf, File>>;
+
 /// The fragments that count below `root`, in the order of their names: of files with the same name the one in
 /// the highest directory, and none if that is a link to `/dev/null`.
 pub(super) fn scan(root: &Path) -> Vec<File> {
-    let mut found = BTreeMap::new();
+    let mut found = Found::new();
     for dir in POLICY_DIRS {
         scan_dir(root, Path::new(dir), &mut found);
     }
-    found.into_values().collect()
+    read_all(root, found)
 }
 
 /// The fragments of one directory.
 pub(super) fn scan_one(dir: &Path) -> Vec<File> {
-    let mut found = BTreeMap::new();
+    let mut found = Found::new();
     scan_dir(Path::new("/"), dir, &mut found);
     if let Err(error) = fs::metadata(dir) {
-        found.insert(OsString::new(), unreadable(dir, &error));
+        found.insert(OsString::new(), Err(unreadable(dir, &error)));
     }
-    found.into_values().collect()
+    read_all(Path::new("/"), found)
 }
 
 // liboverdrop does much of this, but passes over links and what it can't read in silence. Here a fragment
 // that isn't read is a task that isn't guarded, so each has to be told.
-fn scan_dir(root: &Path, dir: &Path, found: &mut BTreeMap<OsString, File>) {
+fn scan_dir(root: &Path, dir: &Path, found: &mut Found) {
     let entries = rooted::resolve(root, dir).and_then(|real| {
         let names: io::Result<Vec<_>> = fs::read_dir(real)?
             .map(|entry| entry.map(|entry| entry.file_name()))
@@ -53,34 +59,44 @@ fn scan_dir(root: &Path, dir: &Path, found: &mut BTreeMap<OsString, File>) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {
-            found.insert(dir.into(), unreadable(dir, &error));
+            found.insert(dir.into(), Err(unreadable(dir, &error)));
             return;
         }
     };
     for name in names {
         let path = dir.join(&name);
         let hidden = name.as_encoded_bytes().starts_with(b".");
-        if hidden || path.extension().is_none_or(|extension| extension != "toml") {
-            continue;
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            found.insert(name, Ok(path));
         }
-        match read(root, &path) {
-            Ok(None) => found.remove(&name),
-            Ok(Some(bytes)) => found.insert(
-                name,
-                File {
-                    path,
-                    text: Ok(bytes),
-                },
-            ),
-            Err(why) => found.insert(
-                name,
-                File {
-                    path,
-                    text: Err(why),
-                },
-            ),
-        };
     }
+}
+
+/// Reads them in their order, until together they are too large.
+fn read_all(root: &Path, found: Found) -> Vec<File> {
+    let mut left = SUM_MAX;
+    let mut files = Vec::new();
+    for each in found.into_values() {
+        let path = match each {
+            Ok(path) => path,
+            Err(unreadable) => {
+                files.push(unreadable);
+                continue;
+            }
+        };
+        let text = match read(root, &path, left) {
+            Ok(None) => continue,
+            Ok(Some(bytes)) => Ok(bytes),
+            Err(why) => Err(why),
+        };
+        left -= text.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        files.push(File { path, text });
+    }
+    files
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> File {
@@ -90,8 +106,8 @@ fn unreadable(path: &Path, error: &io::Error) -> File {
     }
 }
 
-/// A fragment's bytes; `None` if it is a link to `/dev/null`.
-fn read(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, String> {
+/// A fragment's bytes, of which there may be `left`; `None` if it is a link to `/dev/null`.
+fn read(root: &Path, path: &Path, left: u64) -> Result<Option<Vec<u8>>, String> {
     let name_is_plain = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -112,18 +128,26 @@ fn read(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, String> {
         }
         return Err("is not a regular file".to_owned());
     }
-    let too_large = || format!("is larger than {} KiB", SIZE_MAX / 1024);
-    if kind.len() > SIZE_MAX {
-        return Err(too_large());
+    let too_large = |size: u64| match size {
+        size if size > SIZE_MAX => Some(format!("is larger than {} KiB", SIZE_MAX / 1024)),
+        size if size > left => Some(format!(
+            "isn't read: with it the policy is larger than {} KiB",
+            SUM_MAX / 1024
+        )),
+        _ => None,
+    };
+    if let Some(why) = too_large(kind.len()) {
+        return Err(why);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(kind.len()).unwrap_or(0) + 1);
     let file = fs::File::open(&real).map_err(failed)?;
     file.take(SIZE_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    match bytes.len() as u64 > SIZE_MAX {
-        true => Err(too_large()),
-        false => Ok(Some(bytes)),
+    // It may have grown meanwhile.
+    match too_large(bytes.len() as u64) {
+        Some(why) => Err(why),
+        None => Ok(Some(bytes)),
     }
 }
 
