@@ -18,6 +18,7 @@ macro_rules! deploy_cases {
 
 mod action;
 mod attack;
+mod boot;
 mod change;
 mod daemon;
 mod deadlock;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Entry> {
         importer::CASES,
         queue_kill::CASES,
         golden::CASES,
+        boot::CASES,
         package::CASES,
     ]
     .concat()
@@ -106,6 +108,7 @@ pub fn all() -> Vec<Entry> {
 /// Whether a case is run on its version's second machine, beside those on the first.
 pub fn is_aside(name: &str) -> bool {
     let slow = [
+        boot::CASES,
         package::CASES,
         deploy_kill::CASES,
         retry::CASES,

@@ -1,5 +1,6 @@
 //! The testbed: real systemd in a container, and what the integration tests, the demo and the benchmarks share.
 
+pub mod boot;
 pub mod case;
 pub mod command;
 pub mod counter;

@@ -1,8 +1,9 @@
 //! What interlock costs, beside its peers in the same run: interleaved runs, medians, ratios.
 //!
-//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|history|queue|memory]]
+//! usage: bench [252|257 [generators|gates|serialised|deployment|looks|history|queue|memory|boot]]
 //! (systemd-cron and podman are in the root of 257 only)
 
+mod boot;
 mod history;
 mod looks;
 mod queue;
@@ -45,7 +46,7 @@ fn main() -> Result<()> {
     install::install(&machine)?;
     println!("systemd {version}; times are medians of interleaved runs, compare the ratios.\n");
     let only = std::env::args().nth(2);
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("generators", generators),
         ("gates", gates),
         ("serialised", serialised),
@@ -54,6 +55,7 @@ fn main() -> Result<()> {
         ("history", history::history),
         ("queue", queue::queue),
         ("memory", memory),
+        ("boot", boot::boot),
     ];
     for (name, part) in parts {
         if only.as_deref().is_none_or(|only| only == name) {
