@@ -52,6 +52,15 @@ pub const RUN_USES: &str = "INTERLOCK_USES";
 /// Longest unit name that still has a gate: `UNIT_NAME_MAX` of systemd (255) less the gate's own letters.
 pub const UNIT_NAME_MAX: usize = 255 - GATE_PREFIX.len() - ".service".len();
 
+/// What a unit's directory of drop-ins ends in.
+pub const DROP_IN_DIR: &str = ".d";
+
+/// Whether a directory of drop-ins for the unit's gate couldn't be made, since its name is longer than NAME_MAX (255).
+/// Gates of templates have none.
+pub fn gate_drop_in_is_too_long(unit: &str) -> bool {
+    !is_template(unit) && unit.len() + DROP_IN_DIR.len() > UNIT_NAME_MAX
+}
+
 /// The gate of a unit: `interlock-gate@UNIT.service`, `UNIT` with its suffix.
 pub fn gate_of(unit: &str) -> String {
     format!("{GATE_PREFIX}{unit}.service")

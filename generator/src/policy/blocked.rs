@@ -44,6 +44,7 @@ fn unit(context: &Context<'_>, task: &Named<TaskFragment>) -> Option<String> {
         let name = format!("{}.service", task.name.value);
         let is_ours = task.body.key("command").is_some()
             && unit_name::check_policy_name(&task.name.value).is_ok()
+            && !unit_name::is_prefix(&task.name.value)
             && !context.host.has_file(&name);
         return (is_ours && !is_needed(&name)).then_some(name);
     };
@@ -53,5 +54,6 @@ fn unit(context: &Context<'_>, task: &Named<TaskFragment>) -> Option<String> {
         return None;
     }
     let name = found.map_or_else(|| named.value.clone(), |unit| unit.name);
+    unit_name::check_unit(&name).ok()?;
     (!is_needed(&name) && !is_needed(&named.value)).then_some(name)
 }

@@ -6,11 +6,16 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::diagnostic::Problems;
 use super::source::{At, Span};
 use super::suggest;
+use crate::unitfile::is_noncharacter;
 
 /// A value as the TOML parser gives it.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 /// A key as the TOML parser gives it.
 pub(super) type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
+
+/// No text is longer, bytes: the kernel takes no argument of 128 KiB (MAX_ARG_STRLEN, execve(2)), systemd no line of
+/// 1 MiB.
+const TEXT_MAX: usize = 64 * 1024;
 
 /// Reads the values of one source.
 pub(super) struct Reader<'p> {
@@ -129,8 +134,24 @@ impl<'p> Reader<'p> {
         }
     }
 
-    /// Reports control characters: no text of the policy may start a line of its own in a unit file or a log.
+    /// Reports control characters: no text of the policy may start a line of its own in a unit file or a log. And what
+    /// systemd or the kernel can't take at all.
     pub(super) fn printable(&mut self, key: &str, text: &str, at: Span) -> bool {
+        if let Some(bad) = text.chars().find(|c| is_noncharacter(*c)) {
+            let message = format!(
+                "\"{key}\" contains {}, which is no character",
+                bad.escape_unicode()
+            );
+            self.problems.error(at, message).help("remove it");
+            return false;
+        }
+        if text.len() > TEXT_MAX {
+            let message = format!("\"{key}\" is too long ({} bytes)", text.len());
+            self.problems
+                .error(at, message)
+                .help(format!("use at most {TEXT_MAX} bytes"));
+            return false;
+        }
         let Some(bad) = text.chars().find(|c| c.is_control()) else {
             return true;
         };

@@ -7,6 +7,9 @@ use toml::de::DeValue;
 use super::reader::{Reader, Value};
 use super::source::At;
 
+/// No command is longer, bytes: systemd gives up at a line of 1 MiB, and each character may be two in it.
+const COMMAND_MAX: usize = 256 * 1024;
+
 impl Reader<'_> {
     /// A program with its arguments; the program is an absolute path.
     pub(super) fn command(&mut self, key: &str, value: &Value<'_>) -> Option<At<Vec<String>>> {
@@ -30,6 +33,16 @@ impl Reader<'_> {
             .filter_map(|item| self.string_or_empty(key, item))
             .collect();
         if items.len() != array.len() {
+            return None;
+        }
+        let size: usize = items.iter().map(|item| item.value.len() + 1).sum();
+        if size > COMMAND_MAX {
+            self.problems
+                .error(
+                    self.span(value),
+                    format!("\"{key}\" is too long ({size} bytes)"),
+                )
+                .help("put what is in it into a file");
             return None;
         }
         let program = &items[0];
@@ -85,6 +98,13 @@ impl Reader<'_> {
                 .split('/')
                 .skip(1)
                 .all(|part| !matches!(part, "" | "." | ".."));
+        if path.value.ends_with([' ', '\t']) {
+            // systemd cuts it off, and would take another path.
+            let message = format!("\"{}\" ends in a blank", path.value);
+            let problem = self.problems.error(path.at, message);
+            problem.help("write it without the blank");
+            return None;
+        }
         if path.value.starts_with('/') && simple {
             return Some(path);
         }

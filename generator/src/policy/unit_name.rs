@@ -119,6 +119,18 @@ pub(super) fn check_unit(name: &str) -> Result<(), Wrong> {
             help,
         );
     }
+    if is_prefix(stem) {
+        let prefix = stem.split('@').next().unwrap_or(stem);
+        let message = format!(
+            "ends in a dash before its {}: what is set for it goes for all units whose names begin with {prefix}",
+            if stem.contains('@') { "@" } else { "suffix" }
+        );
+        let plain = stem.replacen(prefix, prefix.trim_end_matches('-'), 1);
+        return wrong(
+            message,
+            format!("rename the unit, as to {}", quoted(&(plain + ".service"))),
+        );
+    }
     if name.len() > names::UNIT_NAME_MAX {
         let message = format!("is too long for a gate of its own ({} bytes)", name.len());
         return wrong(
@@ -127,6 +139,14 @@ pub(super) fn check_unit(name: &str) -> Result<(), Wrong> {
         );
     }
     Ok(())
+}
+
+/// Whether systemd takes the drop-ins of such a unit for those of all units that begin so: `a-.service.d` is for
+/// `a-b.service` too (systemd.unit(5)).
+pub(super) fn is_prefix(stem: &str) -> bool {
+    stem.split('@')
+        .next()
+        .is_some_and(|prefix| prefix.ends_with('-'))
 }
 
 /// What systemctl makes of such a name: `/` becomes `-`, and whatever isn't allowed `\xNN`.
@@ -207,6 +227,22 @@ mod tests {
     fn nameless_units_are_refused() {
         for name in [".service", "@.service", "@a.service", ""] {
             assert!(check_unit(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn units_are_refused_whose_drop_ins_would_be_other_units_too() {
+        for name in [
+            "a-.service",
+            "a-b--.service",
+            "a-@.service",
+            "a-@x.service",
+            "-.service",
+        ] {
+            assert!(check_unit(name).is_err(), "{name}");
+        }
+        for name in ["a-b.service", "-a.service", "a@-.service", "a@b-.service"] {
+            assert_eq!(check_unit(name), Ok(()), "{name}");
         }
     }
 

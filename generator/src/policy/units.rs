@@ -8,6 +8,7 @@ use super::task_fragment::TaskFragment;
 use super::unit_name;
 use super::validate::{Context, instance_of, or};
 use crate::host::Unit;
+use crate::names;
 
 /// Units without which no gate can open.
 const NEEDED: [&str; 4] = [
@@ -110,6 +111,19 @@ fn unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option<(Unit, 
         context.problems.error(at, message).help(wrong.help);
         return None;
     }
+    if names::gate_drop_in_is_too_long(&unit.name) {
+        let message = format!(
+            "{} is too long for drop-ins of its gate ({} bytes)",
+            unit.name,
+            unit.name.len()
+        );
+        let most = names::UNIT_NAME_MAX - names::DROP_IN_DIR.len();
+        context
+            .problems
+            .error(at, message)
+            .help(format!("use at most {most} bytes"));
+        return None;
+    }
     Some((unit, at))
 }
 
@@ -143,6 +157,17 @@ fn missing(context: &mut Context<'_>, name: &str, at: Span) {
 /// The unit that interlock makes for a command.
 fn command_unit(context: &mut Context<'_>, task: &Named<TaskFragment>) -> Option<Unit> {
     let name = format!("{}.service", task.name.value);
+    if unit_name::is_prefix(&task.name.value) {
+        let message = format!(
+            "a command can't be named \"{0}\": what is set for {name} goes for all units whose names begin with {0}",
+            task.name.value
+        );
+        context
+            .problems
+            .error(task.name.at, message)
+            .help("write it without the dash at its end");
+        return None;
+    }
     for made in [name.clone(), format!("{}.timer", task.name.value)] {
         let is_timer = made.ends_with(".timer");
         if is_timer && task.body.calendar.is_empty() || !context.host.has_file(&made) {

@@ -2,7 +2,7 @@
 //! was away.
 
 mod authority;
-mod caller;
+pub mod caller;
 mod deployment;
 mod error;
 mod history;

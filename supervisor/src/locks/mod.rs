@@ -9,11 +9,11 @@
 //! lock: for open file descriptions, whose locks are listed without a pid, and for flock(2) by a process that is
 //! dead. [`Snapshot::glance`] never does it.
 
-mod contents;
+pub mod contents;
 mod kernel;
 mod named;
-mod process;
-mod table;
+pub mod process;
+pub mod table;
 
 use std::fs::{self, Metadata};
 use std::io;

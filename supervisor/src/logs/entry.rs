@@ -41,8 +41,8 @@ impl Entries {
     pub(super) async fn next(&mut self) -> Option<Entry> {
         loop {
             let line = self.lines.next_line().await.ok()??;
-            if let Ok(Value::Object(fields)) = serde_json::from_str(&line) {
-                return Some(Entry(fields));
+            if let Some(entry) = Entry::parse(&line) {
+                return Some(entry);
             }
         }
     }
@@ -75,6 +75,14 @@ fn journalctl() -> Command {
 pub(super) struct Entry(Map<String, Value>);
 
 impl Entry {
+    /// Reads a line; `None` if it is no entry.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        match serde_json::from_str(line) {
+            Ok(Value::Object(fields)) => Some(Self(fields)),
+            _ => None,
+        }
+    }
+
     pub(super) fn text(&self, field: &str) -> Option<String> {
         as_text(self.0.get(field)?)
     }

@@ -7,5 +7,5 @@ mod entry;
 mod tail;
 mod unit_end;
 
-pub use tail::last_lines;
-pub use unit_end::end_of;
+pub use tail::{last_lines, lines_in};
+pub use unit_end::{end_in, end_of};

@@ -3,7 +3,7 @@
 use interlock_core::ending::End;
 use tokio::time::timeout;
 
-use super::entry::{Entries, LIMIT, synchronise};
+use super::entry::{Entries, Entry, LIMIT, synchronise};
 
 /// A longer line is cut, bytes.
 const LONGEST: usize = 4096;
@@ -45,16 +45,27 @@ async fn read(unit: &str, end: &End, limit: usize) -> Vec<String> {
         return lines;
     };
     while let Some(entry) = entries.next().await {
-        let is_its_own = match entry.text("_SYSTEMD_INVOCATION_ID") {
-            Some(invocation) => invocation == end.invocation,
-            None => (end.started..=end.ended + LATE).contains(&entry.at()),
-        };
-        let Some(message) = entry.text("MESSAGE").filter(|_| is_its_own) else {
-            continue;
-        };
-        lines.extend(message.lines().map(|line| cut(line).to_owned()));
+        lines.extend(own_lines(&entry, end));
     }
     lines.split_off(lines.len().saturating_sub(limit))
+}
+
+/// The same of what journalctl has printed.
+pub fn lines_in(printed: &str, end: &End, limit: usize) -> Vec<String> {
+    let entries = printed.lines().filter_map(Entry::parse);
+    let mut lines: Vec<String> = entries.flat_map(|entry| own_lines(&entry, end)).collect();
+    lines.split_off(lines.len().saturating_sub(limit))
+}
+
+/// Those of an entry, if it is that run's own.
+fn own_lines(entry: &Entry, end: &End) -> Vec<String> {
+    let is_its_own = match entry.text("_SYSTEMD_INVOCATION_ID") {
+        Some(invocation) => invocation == end.invocation,
+        None => (end.started..=end.ended + LATE).contains(&entry.at()),
+    };
+    let message = entry.text("MESSAGE").filter(|_| is_its_own);
+    let message = message.unwrap_or_default();
+    message.lines().map(|line| cut(line).to_owned()).collect()
 }
 
 fn cut(line: &str) -> &str {

@@ -41,6 +41,13 @@ async fn read(unit: &str, since: u64) -> Option<End> {
     None
 }
 
+/// The same of what journalctl has printed.
+pub fn end_in(printed: &str, since: u64) -> Option<End> {
+    let mut run = Run::new(since);
+    let mut entries = printed.lines().filter_map(Entry::parse);
+    entries.find_map(|entry| run.hear(&Told::from(&entry)))
+}
+
 /// What one entry of PID 1 says.
 #[derive(Debug, Clone, Default)]
 struct Told {

@@ -306,7 +306,7 @@ impl Deployment {
         }
         self.boot = boot.to_owned();
         self.grace_until = now;
-        self.deadline = now + self.max_wait;
+        self.deadline = now.saturating_add(self.max_wait);
         self.watch_until = 0;
         for member in self.members.values_mut() {
             match member.phase {
@@ -396,7 +396,8 @@ impl Deployment {
 
     /// By when those must rest that the fallback is done to.
     pub(super) fn last_deadline(&self) -> Usec {
-        self.deadline + self.max_wait.max(FALLBACK_TIME)
+        self.deadline
+            .saturating_add(self.max_wait.max(FALLBACK_TIME))
     }
 }
 

@@ -90,7 +90,7 @@ impl Deployment {
         }
         if all_asked {
             self.stage = Stage::Watch;
-            self.watch_until = sight.now + self.max_wait.max(START_TIME);
+            self.watch_until = sight.now.saturating_add(self.max_wait.max(START_TIME));
         }
     }
 

@@ -26,8 +26,9 @@ impl Deployment {
             }
         }
         self.stage = Stage::Settle;
-        self.grace_until = sight.now + self.grace;
-        self.deadline = sight.now + self.max_wait;
+        // Any span may be asked for, also one that is longer than time.
+        self.grace_until = sight.now.saturating_add(self.grace);
+        self.deadline = sight.now.saturating_add(self.max_wait);
     }
 
     pub(super) fn settle(&mut self, sight: &Sight, steps: &mut Vec<Step>) {

@@ -272,6 +272,26 @@ fn after_a_reboot_what_was_stopped_is_started_and_nothing_else() {
     assert_eq!(starts, [0, 1, 0]);
 }
 
+#[test]
+fn who_is_ready_to_wait_longer_than_time_lasts_is_not_refused_at_once() {
+    let mut world = World::new(vec![Unit::new("w", DeployAction::Wait)]);
+    let begin = Begin {
+        grace: Duration::MAX,
+        max_wait: Some(Duration::from_micros(u64::MAX)),
+        ..Begin::default()
+    };
+    let mut it = Deployment::begin("g-1".to_owned(), "boot", begin, 1);
+    for _ in 0..3 {
+        let sight = world.sight(&it);
+        it.advance(&sight);
+        world.tick(false);
+    }
+    assert!(it.holds() && it.failure.is_none(), "{it:?}");
+    it.rebooted("next boot", world.now, 1);
+    it.end(None);
+    run(&mut world, &mut it, &[], is_over);
+}
+
 fn any_action() -> impl Strategy<Value = DeployAction> {
     use DeployAction::{Checkpoint, Freeze, Ignore, Protect, Restart, Stop, Wait};
     prop::sample::select(vec![

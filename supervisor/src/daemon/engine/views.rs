@@ -1,6 +1,7 @@
 //! What the engine tells about tasks: states, the queue, and why something waits.
 
 use interlock_core::arbiter::{Hurdle, WaitView, resources, unit_of_share};
+use interlock_generator::policy::is_unit_name;
 use interlock_generator::policy::settings::Task;
 
 use super::super::words::{list, ordinal, short_list};
@@ -105,7 +106,8 @@ impl Engine {
         }
         let with_suffix = format!("{name}.service");
         let is_known = |unit: &str| {
-            settings.task_of_unit(unit).is_some()
+            // An instance may be called anything, but not every name is a unit's.
+            (settings.task_of_unit(unit).is_some() && is_unit_name(unit))
                 || settings.blocked().contains_key(unit)
                 || self.live_units().any(|live| live == unit)
         };
@@ -118,6 +120,7 @@ impl Engine {
         }
         let (task, instance) = instance::split(name)?;
         instance::of_template(&settings.tasks().get(task)?.unit, instance)
+            .filter(|unit| is_unit_name(unit))
     }
 
     pub(super) fn task_view(&self, name: &str) -> Option<TaskView> {

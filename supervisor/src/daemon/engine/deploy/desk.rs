@@ -99,7 +99,9 @@ impl Engine {
             owner: request.owner,
             grace: group.grace,
             max_wait: request.max_wait.or(group.max_wait),
-            expires: request.expires.map(|after| realtime + words::usec(after)),
+            expires: request
+                .expires
+                .map(|after| realtime.saturating_add(words::usec(after))),
             before_settle: group.before_settle,
             after_resume: group.after_resume,
             hook_timeout: group.hook_timeout,
@@ -194,7 +196,7 @@ impl Engine {
         if live.deployment.expires == 0 {
             return Err(DeskError::HasHolder(id.to_owned()));
         }
-        live.deployment.expires = clock::realtime() + words::usec(by);
+        live.deployment.expires = clock::realtime().saturating_add(words::usec(by));
         self.keep(id);
         self.deployments.wake();
         Ok(())
@@ -233,7 +235,9 @@ impl Engine {
         if !reason.is_empty() {
             live.deployment.reason = reason;
         }
-        live.deployment.expires = expires.map_or(0, |after| clock::realtime() + words::usec(after));
+        live.deployment.expires = expires.map_or(0, |after| {
+            clock::realtime().saturating_add(words::usec(after))
+        });
         self.deployments.wake();
         Ok(descriptor)
     }
