@@ -73,9 +73,10 @@ pub enum Event {
         /// The claims, by unit, of all that holds or waits and is still under policy.
         claims: BTreeMap<String, Claim>,
     },
-    /// Deployments hold the starts of exactly these tasks from now on, and of no others any more.
+    /// Deployments and operators hold exactly these starts from now on, and no others any more.
     Admission {
-        /// Names of tasks.
+        /// Names of tasks, for all that is run in their names, repairs included; units; templates, for all their
+        /// instances.
         closed: BTreeSet<String>,
         /// Now, microseconds of `CLOCK_MONOTONIC`.
         now: u64,

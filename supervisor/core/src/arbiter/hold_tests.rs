@@ -29,13 +29,35 @@ fn what_a_deployment_holds_waits_reserves_nothing_and_starts_at_its_end() {
     let mut a = arbiter(&[("r", 1)]);
     a.handle(admission(&["wiki"], 1));
     assert_eq!(a.ask("wiki", 2, of_task("wiki", &[("r", 1)])), []);
-    assert_eq!(a.view("wiki").unwrap().hurdles, [Hurdle::Deployment]);
+    assert_eq!(a.view("wiki").unwrap().hurdles, [Hurdle::Held]);
     // Younger, and of no group: nothing is kept from it.
     let other = a.ask("other", 3, of_task("other", &[("r", 1)]));
     assert_eq!(other, [grant("other")]);
     a.released("other");
     assert_eq!(a.handle(admission(&[], 9)), [look("wiki")]);
     assert_eq!(a.looked("wiki", Standing::Clear), [grant("wiki")]);
+}
+
+#[test]
+fn what_an_operator_holds_is_the_unit_or_all_instances_but_not_its_repairs() {
+    let mut a = arbiter(&[]);
+    a.handle(admission(
+        &["upcp.service", "imp@.service", "job@a.service"],
+        1,
+    ));
+    for (unit, task, is_held) in [
+        ("upcp.service", "upcp", true),
+        ("imp@a.service", "imp", true),
+        ("job@a.service", "job", true),
+        ("job@b.service", "job", false),
+        ("interlock-run-reset-1.service", "upcp", false),
+    ] {
+        let asked = a.ask(unit, 2, of_task(task, &[]));
+        assert_eq!(asked.contains(&grant(unit)), !is_held, "{unit}");
+    }
+    let released = a.handle(admission(&["job@a.service"], 3));
+    assert_eq!(released[..2], [look("upcp.service"), look("imp@a.service")]);
+    assert!(!released.contains(&look("job@a.service")), "{released:?}");
 }
 
 #[test]

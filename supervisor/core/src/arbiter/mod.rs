@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use claim::{Claim, Lock, Refusal, Standing, Uses, resources, share_of_unit, unit_of_share};
 pub use event::{Action, Event};
+use interlock_generator::names;
 use ledger::Ledger;
 pub use view::{Hurdle, WaitView};
 
@@ -61,7 +62,7 @@ pub struct Waiter {
     pub since: u64,
     /// What stood before it when last looked at.
     pub standing: Standing,
-    /// Since when a deployment holds it, microseconds of `CLOCK_MONOTONIC`.
+    /// Since when admission is closed for it, microseconds of `CLOCK_MONOTONIC`.
     pub held: Option<u64>,
     seq: u64,
     looking: bool,
@@ -72,7 +73,8 @@ impl Waiter {
         (-i64::from(self.claim.priority), self.since, self.seq)
     }
 
-    /// When it is given up. A deployment's time isn't counted against its patience; its window's end stays.
+    /// When it is given up. The time for which admission is closed isn't counted against its patience; its window's
+    /// end stays.
     fn deadline(&self) -> Option<u64> {
         let is_patience = self.claim.at_deadline == Refusal::WaitedTooLong;
         self.claim
@@ -91,7 +93,7 @@ impl Waiter {
 pub struct Arbiter {
     capacities: BTreeMap<String, u32>,
     leases: BTreeMap<String, Lease>,
-    /// Tasks whose starts deployments hold.
+    /// See [`Event::Admission`].
     closed: BTreeSet<String>,
     /// Always sorted by [`Waiter::rank`].
     queue: Vec<Waiter>,
@@ -119,7 +121,7 @@ impl Arbiter {
                 standing,
                 now,
             } => {
-                let held = self.closed.contains(&claim.task).then_some(now);
+                let held = is_closed(&self.closed, &unit, &claim).then_some(now);
                 let waiter = Waiter {
                     unit,
                     claim,
@@ -236,7 +238,7 @@ impl Arbiter {
             }
             // The gate starts anew while what an earlier run left behind still holds the resources: they
             // are this task's already. Waiting for itself would never end.
-            // A deployment holds it all the same.
+            // Closed admission holds it all the same.
             Some(_) if waiter.held.is_none() => {
                 actions.push(Action::Grant { unit });
                 return;
@@ -405,7 +407,7 @@ impl Arbiter {
     /// Holds and lets go by what is closed now.
     fn admit(&mut self, now: u64) {
         for waiter in &mut self.queue {
-            let is_closed = self.closed.contains(&waiter.claim.task);
+            let is_closed = is_closed(&self.closed, &waiter.unit, &waiter.claim);
             match waiter.held {
                 None if is_closed => waiter.held = Some(now),
                 Some(since) if !is_closed => {
@@ -470,4 +472,11 @@ impl Arbiter {
         let at = self.queue.iter().position(|w| w.unit == unit)?;
         Some(self.queue.remove(at))
     }
+}
+
+/// Whether a start of this unit is held.
+fn is_closed(closed: &BTreeSet<String>, unit: &str, claim: &Claim) -> bool {
+    closed.contains(&claim.task)
+        || closed.contains(unit)
+        || names::template_of(unit).is_some_and(|template| closed.contains(&template))
 }

@@ -34,8 +34,8 @@ pub enum Hurdle {
     },
     /// Jobs of these units come first.
     Jobs(Vec<String>),
-    /// A deployment holds it.
-    Deployment,
+    /// Admission is closed for it: by a deployment, or by an operator.
+    Held,
     /// Somebody outside the policy holds a resource's lock.
     Lock(Lock),
 }
@@ -49,7 +49,7 @@ impl Arbiter {
         let ahead: Vec<&Waiter> = self.queue[..at].iter().filter(rivals).collect();
         let behind = self.queue[at + 1..].iter().filter(rivals).count();
         let hurdles = match &waiter.standing {
-            _ if waiter.held.is_some() => vec![Hurdle::Deployment],
+            _ if waiter.held.is_some() => vec![Hurdle::Held],
             Standing::Behind(units) => vec![Hurdle::Jobs(units.clone())],
             Standing::Locked(locks) => {
                 let locks = locks.iter().cloned().map(Hurdle::Lock);

@@ -61,7 +61,7 @@ impl Engine {
             Hurdle::Lock(lock) => request.locked.push((unit, lock.resource)),
             Hurdle::Jobs(before) => request.job_waits.push(JobWait { unit, before }),
             // That ends, at the latest when it has waited for too long.
-            Hurdle::Deployment => {}
+            Hurdle::Held => {}
         }
     }
 }
