@@ -49,6 +49,10 @@ pub mod message {
     pub const RETRIED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a15";
     /// A resource's capacity was changed by an operator. Fields: RESOURCE.
     pub const CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a16";
+    /// An operator holds starts of a task, or wants some skipped. Fields: TASK, UNIT.
+    pub const HELD: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a17";
+    /// That is over. Fields: TASK, UNIT.
+    pub const RELEASED: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a18";
     /// More is held of a resource than there is. Fields: RESOURCE.
     pub const OVER_CAPACITY: &str = "5b1f3f0c4e6b4d0fa2c1c0a8de1f7a08";
 }

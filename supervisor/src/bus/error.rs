@@ -30,6 +30,9 @@ pub enum Error {
     /// The task has no such action.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchAction")]
     NoSuchAction(String),
+    /// No operator holds it.
+    #[zbus(name = "interlock.Interlock1.Error.NotHeld")]
+    NotHeld(String),
     /// No batch of that number or name is remembered.
     #[zbus(name = "interlock.Interlock1.Error.NoSuchBatch")]
     NoSuchBatch(String),

@@ -12,8 +12,9 @@ use zbus::{ObjectPath, OwnedFd, OwnedObjectPath, OwnedVariant};
 use super::caller::{self, Options};
 use super::deployment::Deployment;
 use super::error::Error;
+use super::queue::Row;
 use super::task::Task;
-use super::{authority, deployment_path, task_path};
+use super::{authority, deployment_path, holds, task_path};
 use crate::daemon::engine::{
     ActionError, ActionRequest, BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError,
     PolicyView, RequestError, SubmitError, SubmitOptions, SubmittedView, TaskView,
@@ -358,6 +359,59 @@ impl Manager {
             ActionError::NoBus | ActionError::Pid1(_) => Error::Failed(error.to_string()),
         })
     }
+
+    #[zbus(out_args("unit"))]
+    async fn hold_task(
+        &self,
+        task: String,
+        reason: String,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        authority::check(connection, &header, authority::MANAGE).await?;
+        let by = caller::of(connection, &header).await?.user;
+        let request = holds::request(task, reason, by, options)?;
+        let held = self.ask(|to| Query::Hold(request, to)).await?;
+        held.map_err(holds::error)
+    }
+
+    #[zbus(out_args("unit"))]
+    async fn release_task(
+        &self,
+        task: String,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<String, Error> {
+        authority::check(connection, &header, authority::MANAGE).await?;
+        let by = caller::of(connection, &header).await?.user;
+        let released = self.ask(|to| Query::Release(task, by, to)).await?;
+        released.map_err(holds::error)
+    }
+
+    #[zbus(out_args("holds"))]
+    async fn list_holds(&self) -> Result<Vec<Row>, Error> {
+        let views = self.ask(Query::Holds).await?;
+        views.into_iter().map(holds::row).collect()
+    }
+
+    #[zbus(signal)]
+    async fn task_held(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+        reason: &str,
+        until: u64,
+        skips: u32,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn task_released(
+        emitter: &SignalEmitter<'_>,
+        task: &str,
+        unit: &str,
+        reason: &str,
+    ) -> zbus::Result<()>;
 
     #[zbus(signal)]
     async fn deadlock_found(

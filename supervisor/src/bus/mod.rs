@@ -6,6 +6,7 @@ pub mod caller;
 mod deployment;
 mod error;
 mod history;
+mod holds;
 mod manager;
 mod monitor;
 mod queue;
@@ -227,6 +228,22 @@ impl Served {
                 Notice::Recovered { task, unit } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager.task_recovered(&task, &unit).await;
+                    }
+                }
+                Notice::Held {
+                    task,
+                    unit,
+                    reason,
+                    until,
+                    skips,
+                } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager.task_held(&task, &unit, &reason, until, skips).await;
+                    }
+                }
+                Notice::Released { task, unit, reason } => {
+                    if let Ok(manager) = self.manager().await {
+                        let _ = manager.task_released(&task, &unit, &reason).await;
                     }
                 }
                 Notice::BatchEnded { id, done, failed } => {

@@ -26,7 +26,7 @@ pub struct Queue {
 }
 
 /// An extensible record.
-type Row = HashMap<&'static str, OwnedVariant>;
+pub(super) type Row = HashMap<&'static str, OwnedVariant>;
 /// task, reason, by, since
 type PausedRow = (String, String, String, u64);
 /// resource, capacity, the policy's, used, by, reason, since
@@ -246,7 +246,7 @@ fn state_by_name(name: &str) -> fdo::Result<State> {
     })
 }
 
-fn row<const N: usize>(fields: [(&'static str, Variant<'_>); N]) -> Result<Row, Error> {
+pub(super) fn row<const N: usize>(fields: [(&'static str, Variant<'_>); N]) -> Result<Row, Error> {
     let owned = fields.into_iter().map(|(name, value)| {
         let value = OwnedVariant::try_from(value).map_err(Error::ZBus)?;
         Ok((name, value))

@@ -8,9 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::check::CheckArgs;
 use super::deploy::cli::DeployCommand;
 use super::history::cli::{FailuresArgs, HistoryArgs};
+use super::hold::{HoldArgs, ReleaseArgs};
 use super::metrics::MetricsArgs;
 use super::queue::cli::{CapacityArgs, QueueArgs, SubmitArgs};
-use super::{deploy, history, manual, queue};
+use super::{deploy, history, hold, manual, queue};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -64,6 +65,15 @@ pub enum Command {
     /// Run a repair that the policy names on one unit
     #[command(long_about = manual::ACTION)]
     Action(ActionArgs),
+    /// Hold starts of tasks, or skip the next ones
+    #[command(long_about = hold::manual::HOLD)]
+    Hold(HoldArgs),
+    /// Let tasks go that are held
+    #[command(long_about = hold::manual::RELEASE)]
+    Release(ReleaseArgs),
+    /// List which tasks are held, why and until when
+    #[command(long_about = hold::manual::HOLDS, after_long_help = manual::fields(hold::manual::HOLDS_FIELDS))]
+    Holds(Form),
     /// List or change how much there is of a resource
     #[command(long_about = queue::manual::CAPACITY, after_long_help = manual::fields(queue::manual::CAPACITY_FIELDS))]
     Capacity(CapacityArgs),

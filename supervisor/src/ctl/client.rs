@@ -312,9 +312,8 @@ pub(super) fn failure(what: &'static str, source: zbus::Error) -> CtlError {
                 id: text,
                 nearest: Vec::new(),
             },
-            "NoSuchResource" | "NoSuchSignature" | "NoSuchBatch" | "NoSuchAction" | "NotQueued" => {
-                CtlError::NotThere { message: text }
-            }
+            "NoSuchResource" | "NoSuchSignature" | "NoSuchBatch" | "NoSuchAction" | "NotQueued"
+            | "NotHeld" => CtlError::NotThere { message: text },
             "WouldDeadlock" => CtlError::WouldDeadlock {
                 reason: text,
                 advice: "",

@@ -167,6 +167,9 @@ Commands:
   run        Run a command behind a gate of its own
   submit     Queue starts of tasks, one or thousands
   action     Run a repair that the policy names on one unit
+  hold       Hold starts of tasks, or skip the next ones
+  release    Let tasks go that are held
+  holds      List which tasks are held, why and until when
   capacity   List or change how much there is of a resource
   holding    Tell whether the caller runs for a task that holds a resource
   locks      List who holds the locks of resources

@@ -15,6 +15,7 @@ pub mod ending;
 pub mod error;
 pub mod generate;
 pub mod history;
+pub mod hold;
 pub mod holding;
 pub mod jobs;
 pub mod line;
@@ -81,6 +82,9 @@ async fn run(command: Command) -> Result<Outcome, CtlError> {
         Command::Action(args) => action::run(&Client::connect().await?, &args).await,
         Command::Capacity(args) => queue::capacity::run(&Client::connect().await?, &args).await,
         Command::Submit(args) => queue::submit::run(&Client::connect().await?, &args).await,
+        Command::Hold(args) => hold::hold(&Client::connect().await?, &args).await,
+        Command::Release(args) => hold::release(&Client::connect().await?, &args).await,
+        Command::Holds(form) => hold::list(&Client::connect().await?, &form).await,
         Command::Holding(args) => holding::run(&args).await,
         Command::Locks(args) => locks::run(&Client::connect().await?, &args).await,
         Command::Check(args) => check::run(&args).await,

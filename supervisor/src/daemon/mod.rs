@@ -171,6 +171,19 @@ pub enum Query {
         engine::ActionRequest,
         oneshot::Sender<Result<String, engine::ActionError>>,
     ),
+    /// Hold starts of a task, or skip some.
+    Hold(
+        engine::HoldRequest,
+        oneshot::Sender<Result<String, engine::HoldError>>,
+    ),
+    /// The end of that; by whom.
+    Release(
+        String,
+        String,
+        oneshot::Sender<Result<String, engine::HoldError>>,
+    ),
+    /// All holds.
+    Holds(oneshot::Sender<Vec<engine::HoldView>>),
     /// All deadlocks that are remembered.
     Deadlocks(oneshot::Sender<Vec<engine::DeadlockView>>),
     /// All that monitoring is told of what is now.
@@ -222,6 +235,28 @@ pub enum Notice {
     Changed(String),
     /// A start was given up.
     Skipped {
+        /// Task name.
+        task: String,
+        /// Its unit.
+        unit: String,
+        /// One line.
+        reason: String,
+    },
+    /// An operator holds starts of a task, or wants some skipped.
+    Held {
+        /// Task name.
+        task: String,
+        /// Its unit.
+        unit: String,
+        /// One line.
+        reason: String,
+        /// When it ends by itself, microseconds of `CLOCK_REALTIME`; 0 for never.
+        until: u64,
+        /// How many starts are to be skipped; 0 if they wait.
+        skips: u32,
+    },
+    /// That is over.
+    Released {
         /// Task name.
         task: String,
         /// Its unit.

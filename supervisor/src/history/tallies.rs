@@ -67,6 +67,8 @@ impl Tally {
 /// What kind of reason interlockd's sentence gives; few, so that they can be a metric's label.
 pub fn skip_kind(reason: &str) -> &'static str {
     let kinds = [
+        // First: what an operator gives as a reason may have any of the other words in it.
+        ("wanted it skipped: ", "operator"),
         ("when-busy = \"skip\"", "busy"),
         ("when-busy = \"fail\"", "busy"),
         ("max-wait", "max-wait"),

@@ -121,6 +121,15 @@ impl History {
         });
     }
 
+    /// Whether the history has it that a start was given up just then.
+    pub fn has_skip(&self, unit: &str, at: u64) -> bool {
+        let sql = "SELECT EXISTS (SELECT 1 FROM skips WHERE unit = ?1 AND at = ?2)";
+        self.database.as_ref().is_some_and(|database| {
+            let found = database.query_row(sql, params![unit, signed(at)], |row| row.get(0));
+            found.unwrap_or(false)
+        })
+    }
+
     /// A start that was given up.
     pub fn skipped(&mut self, task: &str, unit: &str, reason: &str, at: u64) {
         self.change(|transaction| {

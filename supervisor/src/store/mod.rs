@@ -3,6 +3,7 @@
 
 mod batches;
 mod entry;
+mod holds;
 mod operator;
 mod queue;
 mod queue_desk;
@@ -16,6 +17,7 @@ use rusqlite::{Connection, Transaction, params};
 
 pub use batches::Batch;
 pub use entry::{Counts, Entry, Filter, Kind, Next, Outcome, State};
+pub use holds::{Hold, HoldKey, HoldKind, SkippedStart};
 pub use operator::{Capacity, Paused};
 
 /// How many deployments are remembered that are over.
@@ -240,6 +242,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     batches::prepare(&database)?;
     queue::prepare(&mut database)?;
     operator::prepare(&database)?;
+    holds::prepare(&database)?;
     Ok(database)
 }
 

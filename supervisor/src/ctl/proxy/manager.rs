@@ -3,7 +3,7 @@
 use zbus::proxy;
 use zbus::wire::{OwnedFd, OwnedObjectPath};
 
-use super::Options;
+use super::{Options, Row};
 use crate::ctl::deploy::proxy::ListedDeployment;
 
 /// A row of `ListTasks`: name, unit, state, detail, since (CLOCK_REALTIME usec, 0 = none), object path.
@@ -104,6 +104,18 @@ pub trait Manager {
     /// password before it replies.
     #[zbus(allow_interactive_auth)]
     fn run_action(&self, task: &str, action: &str, reason: &str) -> zbus::Result<String>;
+
+    /// Holds starts of a task, or skips some; replies with the unit. polkit may ask somebody for a password before it
+    /// replies.
+    #[zbus(allow_interactive_auth)]
+    fn hold_task(&self, task: &str, reason: &str, options: &Options<'_>) -> zbus::Result<String>;
+
+    /// The end of that; replies with the unit.
+    #[zbus(allow_interactive_auth)]
+    fn release_task(&self, task: &str) -> zbus::Result<String>;
+
+    /// All holds.
+    fn list_holds(&self) -> zbus::Result<Vec<Row>>;
 
     /// What is queued for later.
     fn list_submitted(&self) -> zbus::Result<Vec<SubmittedStart>>;

@@ -44,6 +44,9 @@ impl Engine {
                 drop(to.send(self.take_over_deployment(&id, owner, reason, expires)));
             }
             Query::RunAction(request, to) => drop(to.send(self.run_action(request).await)),
+            Query::Hold(request, to) => drop(to.send(self.hold_task(request).await)),
+            Query::Release(task, by, to) => drop(to.send(self.release_task(&task, &by))),
+            Query::Holds(to) => drop(to.send(self.hold_views())),
             Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
             Query::Live(to) => {
                 self.look_at_ungated().await;

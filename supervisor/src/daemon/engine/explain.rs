@@ -45,6 +45,7 @@ impl Engine {
                 view.stale_since
             ));
         }
+        text.push_str(&self.explain_holds(&unit));
         if let Some(deadlock) = self.deadlock_of(&unit) {
             text.push_str(&format!(
                 " It is deadlocked, found at {}: {}.",
@@ -142,10 +143,13 @@ impl Engine {
 
     fn explain_hurdle(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
-            Hurdle::Deployment => format!(
-                "It is held by {}: it starts after its end.",
-                self.explain_deployments(unit)
-            ),
+            Hurdle::Held => match self.explain_deployments(unit).as_str() {
+                // Those have sentences of their own.
+                "" => "It is held.".to_owned(),
+                deployments => {
+                    format!("It is held by {deployments}: it starts after its end.")
+                }
+            },
             Hurdle::Lock(lock) => format!(
                 "It needs {}, which is locked from outside the policy: by {}.",
                 lock.resource, lock.holder

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
 use crate::pid1::UnitState;
+use crate::store::SkippedStart;
 
 /// How long after its gate was lost a task's failed start is taken to be due to that.
 const LOST_MEMORY: Duration = Duration::from_secs(10);
@@ -38,6 +39,9 @@ impl Engine {
             self.request(unit, Standing::Unknown, None).await;
             return;
         };
+        if self.was_given_up(&unit, &state) {
+            return;
+        }
         if state.is_running() {
             // It ran before it came under policy: there is nothing to hold back any more.
             self.adopt_running(&unit);
@@ -57,6 +61,9 @@ impl Engine {
     }
 
     async fn request(&mut self, unit: String, standing: Standing, state: Option<UnitState>) {
+        if self.skip_start(&unit, state.as_ref()).await {
+            return;
+        }
         let known = self.records.get(&unit).map(|record| record.asked);
         let since = self.waiting_since(&unit).await;
         let claim = self.claim_of(&unit, since, state.as_ref()).await;
@@ -229,27 +236,63 @@ impl Engine {
     /// The arbiter's refusal: the job goes first, so that nothing fails with the gate.
     pub(super) async fn refuse(&mut self, unit: &str, why: Refusal) {
         let view = self.refusal_reason(unit, why);
+        self.turn_away(unit, &view, why == Refusal::Failed).await;
         let task = self.policy.task_name(unit).to_owned();
-        if why != Refusal::Failed
+        self.history.skipped(&task, unit, &view, clock::realtime());
+        self.start_was_refused(unit);
+        self.tell_of_refusal(task, unit, view);
+    }
+
+    /// The start of an operator's choice is given up for good, also if the queue had started it.
+    pub(super) async fn give_up_as_skipped(&mut self, start: &SkippedStart) {
+        let SkippedStart {
+            task,
+            unit,
+            reason,
+            at,
+            ..
+        } = start;
+        self.turn_away(unit, reason, false).await;
+        // An earlier interlockd may have come as far as this.
+        if !self.history.has_skip(unit, *at) {
+            self.history.skipped(task, unit, reason, *at);
+        }
+        self.start_was_unwanted(unit);
+        self.tell_of_refusal(task.clone(), unit, reason.clone());
+        if self.arbiter.leases().contains_key(unit) {
+            // One that was only presumed, or taken back.
+            self.dirty.insert(unit.clone());
+        }
+    }
+
+    /// Its job goes, unless it is to fail, and then its gate.
+    async fn turn_away(&mut self, unit: &str, view: &str, fails: bool) {
+        if !fails
             && let Some(pid1) = &self.pid1
             && let Ok(Some(job)) = pid1.job_of(unit).await
             && let Err(error) = pid1.cancel_job(job).await
         {
             tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
         }
-        self.tell(unit, &Verdict::Refuse(view.clone()));
-        self.refused.insert(unit.to_owned());
-        self.gates.remove(unit);
-        self.records.remove(unit);
-        self.history.skipped(&task, unit, &view, clock::realtime());
+        self.refuse_gate(unit, view);
         tracing::warn!(
             message_id = message::REFUSED,
-            task,
+            task = self.policy.task_name(unit),
             unit,
             object_systemd_unit = unit,
             "a start of {unit} was given up: {view}"
         );
-        self.start_was_refused(unit);
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn refuse_gate(&mut self, unit: &str, view: &str) {
+        self.tell(unit, &Verdict::Refuse(view.to_owned()));
+        self.refused.insert(unit.to_owned());
+        self.gates.remove(unit);
+        self.records.remove(unit);
+    }
+
+    fn tell_of_refusal(&mut self, task: String, unit: &str, view: String) {
         self.tell_operators(&OperatorEvent::Skipped {
             task: task.clone(),
             unit: unit.to_owned(),

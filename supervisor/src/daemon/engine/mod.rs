@@ -6,6 +6,7 @@ mod deadlocks;
 mod deploy;
 mod explain;
 mod gates;
+mod holds;
 mod leases;
 mod live;
 mod locks;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 pub use actions::{ActionError, ActionRequest};
 pub use deadlocks::DeadlockView;
 pub use deploy::{BeginError, BeginRequest, DeploymentView, DeskError, MemberView, Settled};
+pub use holds::{HoldEnd, HoldError, HoldRequest, HoldView};
 pub use locks::{LockRemark, LockView};
 pub use nested::RequestError;
 pub use notify::OperatorEvent;
@@ -119,6 +121,7 @@ pub struct Engine {
     windows: BTreeMap<String, policy::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
+    holds: holds::Holds,
     queue: queue::Queue,
     runs: runs::Runs,
     boot: String,
@@ -167,6 +170,7 @@ impl Engine {
             preempted: BTreeSet::new(),
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
+            holds: holds::Holds::new(&mut store),
             ungated: BTreeMap::new(),
             queue,
             runs: runs::Runs::new(inputs.clone(), history.open_runs()),
@@ -278,6 +282,7 @@ impl Engine {
             self.deployments.due(),
             self.outside.due(),
             self.queue.due(),
+            self.holds.due(),
             self.deadlocks.due(),
             self.tidying.due(),
             self.notifier.due().filter(|_| self.pid1.is_some()),
@@ -291,6 +296,7 @@ impl Engine {
     /// What the clock has made due.
     async fn due(&mut self) {
         self.hear_pid1().await;
+        self.work_on_holds().await;
         self.poll_locks();
         self.look_for_deadlocks();
         let now = clock::monotonic();
@@ -348,6 +354,7 @@ impl Engine {
             if self.rebuild(&pid1).await {
                 self.pid1 = Some(pid1);
                 self.recover_runs().await;
+                self.finish_skips().await;
                 // Before any gate is heard: tasks that run without a lease are adopted here.
                 self.work_off().await;
             } else {

@@ -225,13 +225,14 @@ impl Engine {
     }
 
     async fn is_activated_by_event(&self, unit: &str) -> bool {
-        let Some(pid1) = &self.pid1 else {
-            return false;
-        };
-        let triggers = pid1.triggered_by(unit).await.unwrap_or_default();
-        triggers
-            .iter()
-            .any(|t| t.ends_with(".socket") || t.ends_with(".path"))
+        self.trigger_of(unit).await.is_some()
+    }
+
+    /// The socket or path unit that starts this unit, if one does.
+    pub(super) async fn trigger_of(&self, unit: &str) -> Option<String> {
+        let triggers = self.pid1.as_ref()?.triggered_by(unit).await;
+        let mut triggers = triggers.unwrap_or_default().into_iter();
+        triggers.find(|it| it.ends_with(".socket") || it.ends_with(".path"))
     }
 
     /// When the window that this start belongs to is over, microseconds of `CLOCK_MONOTONIC`.

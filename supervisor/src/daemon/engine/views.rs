@@ -149,7 +149,7 @@ impl Engine {
                 origin.line
             );
         } else if let Some(wait) = self.arbiter.view(unit) {
-            let held = |h: &Hurdle| matches!(h, Hurdle::Jobs(_) | Hurdle::Deployment);
+            let held = |h: &Hurdle| matches!(h, Hurdle::Jobs(_) | Hurdle::Held);
             let is_held = wait.hurdles.iter().any(held);
             view.state = if is_held { "held" } else { "waiting" }.to_owned();
             view.detail = self.waiting_line(unit);
@@ -188,6 +188,14 @@ impl Engine {
             && let Some(queued) = self.queued_line(unit)
         {
             view.detail = queued;
+        }
+        if view.state == "idle"
+            && let Some(held) = self.held_line(unit)
+        {
+            view.detail = match view.detail.as_str() {
+                "" => held,
+                detail => format!("{held}; {detail}"),
+            };
         }
         if let Some(since) = self.ungated.get(unit).filter(|_| view.state == "idle") {
             view.state = "running".to_owned();
@@ -265,7 +273,7 @@ impl Engine {
 
     pub(super) fn hurdle_line(&self, unit: &str, hurdle: &Hurdle) -> String {
         match hurdle {
-            Hurdle::Deployment => format!("the end of {}", self.deployments_of(unit)),
+            Hurdle::Held => self.end_of_what_holds(unit),
             Hurdle::Lock(lock) => format!("{}, locked by {}", lock.resource, lock.holder),
             Hurdle::Jobs(units) if units.is_empty() => "its own stop".to_owned(),
             Hurdle::Jobs(units) => format!("{}, which comes first", short_list(units)),
@@ -335,7 +343,7 @@ pub(super) fn needs(wait: &WaitView) -> (Vec<String>, Vec<String>) {
             }
             Hurdle::Jobs(before) => units.extend(before.iter().cloned()),
             Hurdle::Lock(lock) => resources.push(lock.resource.clone()),
-            Hurdle::Deployment => {}
+            Hurdle::Held => {}
         }
     }
     units.sort();

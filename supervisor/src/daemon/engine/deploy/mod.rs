@@ -10,7 +10,6 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use interlock_core::arbiter::Event;
 use interlock_core::deploy::{Deployment, Hook, State};
 use interlock_generator::policy::settings::Task;
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::super::{Input, Notice};
+use super::super::Input;
 use super::Engine;
 use crate::failpoint::pass;
 use crate::journal::message;
@@ -373,23 +372,19 @@ impl Engine {
             closed.extend(deployment.members.values().map(|m| m.task.clone()));
         }
         if closed != self.deployments.closed {
-            self.deployments.closed.clone_from(&closed);
-            let now = clock::monotonic();
-            self.feed(Event::Admission { closed, now });
-            pass("admission");
-            self.queue.wake();
-            for unit in self.live_units().cloned().collect::<Vec<_>>() {
-                self.notify(Notice::Changed(unit));
-            }
+            self.deployments.closed = closed;
         }
+        self.tell_admission(false);
     }
 
     /// The arbiter has new claims: what is held follows from their tasks.
     pub(super) fn close_admission_again(&mut self) {
-        let closed = self.deployments.closed.clone();
-        let now = clock::monotonic();
-        self.feed(Event::Admission { closed, now });
+        self.tell_admission(true);
         self.close_admission();
+    }
+
+    pub(super) fn closed_by_deployments(&self) -> &BTreeSet<String> {
+        &self.deployments.closed
     }
 
     /// Units of hooks whose deployment is over: interlockd was killed before it could stop them.

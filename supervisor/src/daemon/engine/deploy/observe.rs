@@ -266,7 +266,7 @@ impl Engine {
             start_queued: is_down && matches!(job, Some("start" | "restart")),
             kept_waiting: self.arbiter.view(unit).is_some_and(|wait| {
                 let mut hurdles = wait.hurdles.iter();
-                hurdles.any(|hurdle| !matches!(hurdle, Hurdle::Deployment))
+                self.is_held(unit) || hurdles.any(|hurdle| !matches!(hurdle, Hurdle::Held))
             }),
             is_up: activity == Activity::Running
                 && (details.is_oneshot || matches!(state.active.as_str(), "active" | "reloading")),

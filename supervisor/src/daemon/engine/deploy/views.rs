@@ -107,15 +107,18 @@ impl Engine {
     }
 
     /// The deployments that hold a unit's starts.
-    pub(in super::super) fn deployments_of(&self, unit: &str) -> String {
-        let named: Vec<String> = self.holding(unit).map(named).collect();
-        match named.is_empty() {
-            true => "a deployment".to_owned(),
-            false => short_list(&named),
-        }
+    pub(in super::super) fn deployments_that_hold(&self, unit: &str) -> Vec<String> {
+        self.holding(unit).map(named).collect()
     }
 
-    /// As [`Engine::deployments_of`], with who and since when.
+    /// Whether a deployment is about to start this unit again, or has just done so.
+    pub(in super::super) fn is_resumed(&self, unit: &str) -> bool {
+        let members = self.deployments.live().filter_map(|d| d.members.get(unit));
+        let mut phases = members.map(|member| member.phase);
+        phases.any(|phase| phase == Phase::Starting)
+    }
+
+    /// As [`Engine::deployments_that_hold`], with who and since when.
     pub(in super::super) fn explain_deployments(&self, unit: &str) -> String {
         let explained = self.holding(unit).map(|d| {
             let ago = duration(clock::realtime().saturating_sub(d.since));

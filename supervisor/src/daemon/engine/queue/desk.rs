@@ -160,8 +160,8 @@ impl Engine {
         if self.policy.task_of(&entry.unit).is_none() {
             return "its task is no longer in the policy".to_owned();
         }
-        if self.is_admission_closed(&entry.task) {
-            return format!("waits for the end of {}", self.deployments_of(&entry.unit));
+        if self.is_admission_closed(&entry.task) || self.is_held(&entry.unit) {
+            return format!("waits for {}", self.end_of_what_holds(&entry.unit));
         }
         if self.arbiter.view(&entry.unit).is_some() {
             return self.waiting_line(&entry.unit);

@@ -151,9 +151,13 @@ impl Engine {
             if self.queue.is_paused(&task) || self.is_admission_closed(&task) {
                 continue;
             }
+            if self.is_all_held(&task) {
+                continue;
+            }
             let busy: BTreeSet<&String> = self
                 .live_units()
                 .chain(self.queue.in_flight.keys())
+                .chain(self.held_units())
                 .collect();
             let limit = PAGE + busy.len();
             let mut entries = self.deployments.store_ref().heads(&task, limit)?;
@@ -308,6 +312,13 @@ impl Engine {
             self.queue_trouble(&error);
         }
         self.queue.wake();
+    }
+
+    /// An operator wanted it skipped: that goes for what was submitted, too.
+    pub(in super::super) fn start_was_unwanted(&mut self, unit: &str) {
+        if let Some(start) = self.queue.in_flight.remove(unit) {
+            self.entry_is_over(start.id, Outcome::Cancelled);
+        }
     }
 
     async fn look_after_silent_starts(&mut self) {
