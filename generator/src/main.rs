@@ -38,6 +38,8 @@ struct Args {
 
     /// Only say what is wrong with the policy, or with the fragments in DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "normal")]
+    // clap's word for an option that may have a value.
+    #[allow(clippy::option_option)]
     check: Option<Option<PathBuf>>,
 
     /// Read the policy and unit files below DIR

@@ -85,8 +85,9 @@ fn run(fixture: &Path) -> Tree {
         .collect();
     assert_eq!(
         generator.status.code(),
-        Some(if kmsg.is_empty() { 0 } else { 1 }),
-        "{fixture:?}: {stderr}"
+        Some(i32::from(!kmsg.is_empty())),
+        "{}: {stderr}",
+        fixture.display()
     );
     for (name, text) in [("stderr", stderr), ("kmsg", kmsg)] {
         if !text.is_empty() {

@@ -100,9 +100,9 @@ fn circle(case: &Case<'_>) -> Result<()> {
 /// One fragment of a hundred megabytes, one that only says so, and a hundred that together are as large.
 fn large(case: &Case<'_>) -> Result<()> {
     case.sh(&format!(
-        r#"cd {DIR} && yes '# a policy that somebody wrote a loop for' | head -c 100M >10-huge.toml &&
+        r"cd {DIR} && yes '# a policy that somebody wrote a loop for' | head -c 100M >10-huge.toml &&
         truncate -s 100M 20-sparse.toml && yes '# the same in pieces' | head -c 1000000 >30.toml &&
-        for number in $(seq 31 130); do cp 30.toml $number.toml; done"#
+        for number in $(seq 31 130); do cp 30.toml $number.toml; done"
     ))
     .map(drop)
 }

@@ -66,7 +66,7 @@ impl Facts {
             ("Unit", "After") => add(&mut self.after, value),
             ("Unit", "Before") => add(&mut self.before, value),
             ("Service", "Type") => {
-                self.service_type = (!value.is_empty()).then(|| value.to_owned())
+                self.service_type = (!value.is_empty()).then(|| value.to_owned());
             }
             ("Service", "ExecStart") => self.has_exec_start = !value.is_empty(),
             _ => {}

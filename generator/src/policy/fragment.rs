@@ -127,7 +127,7 @@ fn top(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Fragment {
             "resources" => fragment.resources = named(reader, key, value, "resource", resource),
             "windows" => fragment.windows = named(reader, key, value, "window", window),
             "tasks" => {
-                fragment.tasks = named(reader, key, value, "task", super::task_fragment::task)
+                fragment.tasks = named(reader, key, value, "task", super::task_fragment::task);
             }
             "groups" => fragment.groups = named(reader, key, value, "group", group),
             "failures" => {
@@ -248,7 +248,7 @@ fn window(reader: &mut Reader<'_>, name: &At<String>, table: &DeTable<'_>) -> Wi
             "persistent" => window.persistent = reader.boolean(name, value),
             "max-duration" => window.max_duration = reader.positive_duration(name, value),
             "order" => {
-                window.order = reader.names(name, value, "order = [\"task\", \"another-task\"]")
+                window.order = reader.names(name, value, "order = [\"task\", \"another-task\"]");
             }
             _ => reader.unknown_key(key, WINDOW_KEYS, "a window"),
         }

@@ -188,12 +188,12 @@ impl Manager {
     ) -> zbus::Result<()>;
 
     #[zbus(property)]
-    fn version(&self) -> &str {
+    fn version(&self) -> &'static str {
         "0.1.0"
     }
 
     #[zbus(property)]
-    fn policy_state(&self) -> &str {
+    fn policy_state(&self) -> &'static str {
         "good"
     }
 
@@ -203,7 +203,7 @@ impl Manager {
     }
 
     #[zbus(property)]
-    fn database_trouble(&self) -> &str {
+    fn database_trouble(&self) -> &'static str {
         ""
     }
 }
@@ -279,7 +279,7 @@ impl Systemd {
     }
 
     #[zbus(property)]
-    fn system_state(&self) -> &str {
+    fn system_state(&self) -> &'static str {
         "running"
     }
 

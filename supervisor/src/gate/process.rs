@@ -144,7 +144,7 @@ fn converse(unit: &str, socket: &Path, patience: Duration) -> io::Result<Ending>
         let got = (&mut lines).take(LINE_MAX as u64).read_line(&mut line);
         match (got, answered) {
             (Ok(n), _) if n > 0 => {}
-            (Ok(_), true) | (Err(_), true) => return Ok(Ending::Lost),
+            (Ok(_) | Err(_), true) => return Ok(Ending::Lost),
             (Ok(_), false) => return Err(io::ErrorKind::UnexpectedEof.into()),
             (Err(error), false) => return Err(error),
         }

@@ -130,7 +130,7 @@ impl Run {
         match told.code.as_str() {
             "exited" => (self.end.exit_status, self.end.signal) = (number, None),
             "killed" | "dumped" => {
-                (self.end.exit_status, self.end.signal) = (None, signal(&told.status))
+                (self.end.exit_status, self.end.signal) = (None, signal(&told.status));
             }
             _ => {}
         }

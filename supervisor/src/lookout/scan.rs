@@ -66,7 +66,7 @@ pub fn scan(proc: &Proc, terms: &Terms, request: &Request, rests: &mut Rests) ->
         }
         let is_old = process.age >= grace;
         if !is_old {
-            let left = grace - process.age;
+            let left = grace.saturating_sub(process.age);
             scan.next = Some(scan.next.map_or(left, |next| next.min(left)));
         }
         let works = process.waiting == Some(false) && wanted.is_empty() && waits.is_none();

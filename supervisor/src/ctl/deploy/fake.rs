@@ -188,7 +188,7 @@ pub async fn meanwhile(server: &Connection, what: &str) {
                 ["ended", "failed"][usize::from(state == "failed")],
                 "by bob",
             )
-            .await
+            .await;
         }
     }
 }
@@ -258,7 +258,7 @@ impl Deployment {
     }
 
     #[zbus(property)]
-    fn group(&self) -> &str {
+    fn group(&self) -> &'static str {
         "mediawiki"
     }
 

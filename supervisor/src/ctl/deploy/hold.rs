@@ -29,9 +29,8 @@ pub(super) async fn hold_with(
         reason: format!("interlock-deploy@{group}.service"),
         ..Wish::default()
     };
-    let mut session = match Session::begin(client, &wish, Progress::of_unit(), signals).await? {
-        Ok(session) => session,
-        Err(_) => return Ok(Outcome::Done),
+    let Ok(mut session) = Session::begin(client, &wish, Progress::of_unit(), signals).await? else {
+        return Ok(Outcome::Done);
     };
     let deployment = match session.settle().await? {
         Settled::Ready(deployment) => deployment,

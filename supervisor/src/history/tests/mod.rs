@@ -34,7 +34,7 @@ fn end(started: u64, ended: u64, result: &str) -> End {
         started,
         ended,
         result: result.to_owned(),
-        exit_status: Some(if result == "success" { 0 } else { 1 }),
+        exit_status: Some(i32::from(result != "success")),
         signal: None,
         invocation: "abc".to_owned(),
     }

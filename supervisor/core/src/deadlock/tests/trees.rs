@@ -54,7 +54,9 @@ fn a_deadlock_is_told_in_words() {
 
 #[test]
 fn who_is_young_or_works_or_has_got_in_is_not_deadlocked() {
-    let young = incident().with(17, |p| p.age = GRACE - Duration::from_millis(1));
+    let young = incident().with(17, |p| {
+        p.age = GRACE.saturating_sub(Duration::from_millis(1));
+    });
     let works = incident().with(17, |p| p.waiting = Some(false));
     let got_in = incident().holds(17, "rpm-db");
     let other_program = incident().with(17, |p| p.comm = "rpmquery".into());
