@@ -4,7 +4,7 @@ CARGO ?= cargo
 VERSION ?= 257
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test bench rpm install lint shell host-packages
+.PHONY: help build demo test deny bench rpm install lint shell host-packages
 
 help:
 	@echo 'build    release binaries'
@@ -12,6 +12,7 @@ help:
 	@echo 'rpm      target/rpm/*.rpm'
 	@echo 'test     format, lints, unit tests, and the cases on real systemd (as root)'
 	@echo 'lint     format and lints alone'
+	@echo 'deny     licences, versions and sources of the dependencies (builds cargo-deny once)'
 	@echo 'demo     real dnf without and with interlock, a dnf that waits for itself, a deployment (as root, four minutes)'
 	@echo 'bench    what it costs, beside its peers (as root)'
 	@echo 'shell    a shell in a booted container with interlock (as root; VERSION=252 or 257)'
@@ -32,6 +33,13 @@ test: host-packages
 
 demo: host-packages
 	$(CARGO) run --quiet --locked -p interlock-tests --bin demo
+
+# Licences, duplicate versions and sources of what is depended on, by deny.toml. cargo-deny takes minutes to be built,
+# so it is no part of the tests; kept in the target directory.
+deny:
+	@test -x $(target)/tools/bin/cargo-deny || { echo 'installing cargo-deny into $(target)/tools'; \
+		$(CARGO) install --quiet --locked --root $(target)/tools cargo-deny; }
+	PATH="$(abspath $(target))/tools/bin:$$PATH" $(CARGO) deny --offline check --allow unnecessary-skip licenses bans sources
 
 bench: host-packages
 	$(CARGO) run --quiet --locked -p interlock-tests --bin bench
