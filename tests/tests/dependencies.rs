@@ -2,7 +2,7 @@
 //!
 //! cargo-deny itself asks more (`make deny`), but takes longer to be built than all of interlock.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
