@@ -39,6 +39,8 @@ mod gate;
 mod gate_unit;
 mod golden;
 mod history;
+mod hold;
+mod hold_kill;
 mod importer;
 mod lease;
 mod monitor;
@@ -91,6 +93,8 @@ pub fn all() -> Vec<Entry> {
         action::CASES,
         notify::CASES,
         monitor::CASES,
+        hold::CASES,
+        hold_kill::CASES,
         queue::CASES,
         queue_polkit::CASES,
         retry::CASES,

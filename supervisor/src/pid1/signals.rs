@@ -40,6 +40,11 @@ pub enum Signal {
         /// Object path.
         path: String,
     },
+    /// The unit with this object path has ended, and systemd is about to restart it (`Restart=`).
+    UnitRestarts {
+        /// Object path.
+        path: String,
+    },
     /// daemon-reload begins (`true`) or has ended (`false`), or PID 1 has been replaced (`false`).
     Reloading(bool),
 }
@@ -118,6 +123,7 @@ fn read(message: &zbus::Message) -> Option<Signal> {
         "PropertiesChanged" => {
             let path = header.path()?.to_string();
             Some(match change(message)? {
+                Change::Restarts => Signal::UnitRestarts { path },
                 Change::Leaves => Signal::UnitLeaves { path },
                 Change::Down => Signal::UnitRested {
                     path,
@@ -132,6 +138,7 @@ fn read(message: &zbus::Message) -> Option<Signal> {
 
 /// What a change of a unit means.
 enum Change {
+    Restarts,
     Leaves,
     Down,
     Exited,
@@ -143,8 +150,10 @@ fn change(message: &zbus::Message) -> Option<Change> {
     let body = message.body();
     let (_, changed, _): Body<'_> = body.deserialize().ok()?;
     let text = |name: &str| changed.get(name).and_then(|v| <&str>::try_from(v).ok());
-    if text("SubState") == Some("exited") {
-        return Some(Change::Exited);
+    match text("SubState") {
+        Some("exited") => return Some(Change::Exited),
+        Some(state) if state.starts_with("auto-restart") => return Some(Change::Restarts),
+        _ => {}
     }
     match text("ActiveState") {
         Some("inactive" | "failed") => Some(Change::Down),

@@ -39,7 +39,8 @@ impl Case<'_> {
                  grep -oE '\"[^\"]*\" \"[^\"]*\" \"(settling|ready|ending)\"' | sed 's/^/a live deployment: /'
              busctl --json=short call {NAME} {ROOT} {QUEUE} ListQueued 'a{{sv}}' 0 |
                  grep -oE '\"unit\":[^}}]*' | sed 's/^/queued: /'
-             busctl call {NAME} {ROOT} {QUEUE} ListPaused | grep -vx 'a(ssst) 0' | sed 's/^/paused: /'"
+             busctl call {NAME} {ROOT} {QUEUE} ListPaused | grep -vx 'a(ssst) 0' | sed 's/^/paused: /'
+             busctl call {NAME} {ROOT} {MANAGER} ListHolds | grep -vx 'aa{{sv}} 0' | sed 's/^/held: /'"
         );
         wait_for("nothing to be left", LEFTOVERS, || {
             left = self.sh(&script)?;
@@ -67,6 +68,8 @@ impl Case<'_> {
              done
              busctl --quiet call {NAME} {ROOT} {QUEUE} Resume s '' 2>/dev/null
              busctl --quiet call {NAME} {ROOT} {QUEUE} Cancel 'asa{{sv}}' 0 1 all b true 2>/dev/null
+             interlockctl holds --json 2>/dev/null | sed -n 's/.*\"unit\": \"\\(.*\\)\".*/\\1/p' | sort -u |
+                 while read -r unit; do interlockctl release -- \"$unit\"; done
              for file in $(grep -rlx --include=cgroup.freeze 1 /sys/fs/cgroup); do echo 0 >$file; done
              systemctl cancel 2>/dev/null
              new=$(list | comm -13 /var/lib/testbed/active -)

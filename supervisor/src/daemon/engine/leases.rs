@@ -228,6 +228,13 @@ impl Engine {
         };
         for (unit, (task, gate)) in &found {
             self.learn_run(pid1, unit).await;
+            if let Some(task) = task
+                .as_ref()
+                .filter(|task| task.sub.starts_with("auto-restart"))
+            {
+                let job = task.job.as_ref().map(|(job, _)| *job);
+                self.holds.restarts.unit_restarts(unit, job);
+            }
             let is_known =
                 self.gates.contains_key(unit) || self.arbiter.leases().contains_key(unit);
             let (Some(gate), false) = (gate, is_known) else {

@@ -369,6 +369,7 @@ impl Engine {
                 self.deployments_job_new(&unit, id);
                 self.note_stop(&unit).await;
                 if self.policy.is_gated(&unit) {
+                    self.holds.restarts.job_new(&unit, id);
                     self.jobs.insert(unit, id);
                 }
             }
@@ -376,12 +377,14 @@ impl Engine {
                 if self.jobs.get(&unit) == Some(&id) {
                     self.jobs.remove(&unit);
                 }
+                self.holds.restarts.job_removed(&unit, id);
                 self.notify_command_ended(&unit, &result);
                 self.job_removed(&unit, &result).await;
                 self.deployments_job_removed(&unit, id, &result).await;
                 self.start_came_to_nothing(&unit, &result).await;
                 self.ungated_job_removed(&unit).await;
             }
+            Signal::UnitRestarts { path } => self.unit_restarts(&path),
             Signal::UnitLeaves { path } => self.deployments_heard_of_path(&path),
             Signal::UnitRested { path, exited } => {
                 self.deployments_heard_of_path(&path);

@@ -189,13 +189,14 @@ impl Engine {
         {
             view.detail = queued;
         }
-        if view.state == "idle"
-            && let Some(held) = self.held_line(unit)
-        {
-            view.detail = match view.detail.as_str() {
-                "" => held,
-                detail => format!("{held}; {detail}"),
-            };
+        if let Some(held) = self.held_line(unit) {
+            match (view.state.as_str(), view.detail.as_str()) {
+                ("idle", "") => view.detail = held,
+                ("idle", detail) => view.detail = format!("{held}; {detail}"),
+                // Of one that waits for it nothing else is said.
+                ("held" | "waiting" | "blocked", _) => {}
+                (_, detail) => view.detail = format!("{detail}; then {held}"),
+            }
         }
         if let Some(since) = self.ungated.get(unit).filter(|_| view.state == "idle") {
             view.state = "running".to_owned();

@@ -2,6 +2,7 @@
 //! next run": they are given up there. Kept in the state database; a hold that is over by the clock ends by itself.
 
 mod desk;
+mod restarts;
 mod skip;
 mod words;
 
@@ -40,6 +41,7 @@ pub(super) struct Holds {
     unfinished: Vec<SkippedStart>,
     /// Units of those that were given up before their gates had come back, with why.
     given_up: BTreeMap<String, String>,
+    pub(super) restarts: restarts::Restarts,
 }
 
 impl Holds {
@@ -51,6 +53,7 @@ impl Holds {
             retry: None,
             unfinished: store.skipped_starts(),
             given_up: BTreeMap::new(),
+            restarts: restarts::Restarts::default(),
         }
     }
 

@@ -31,8 +31,12 @@ impl Engine {
         };
         // A gate that was started alone stands for no start; what a deployment has stopped, and what systemd restarts
         // by itself, goes on with what was begun before.
-        let goes_on = state.sub.starts_with("auto-restart") || self.is_resumed(unit);
-        let Some((job, _)) = state.job.as_ref().filter(|_| !goes_on) else {
+        let goes_on = |job: u32| {
+            let is_restart =
+                state.sub.starts_with("auto-restart") || self.holds.restarts.has(unit, job);
+            is_restart || self.is_resumed(unit)
+        };
+        let Some((job, _)) = state.job.as_ref().filter(|(job, _)| !goes_on(*job)) else {
             self.holds.uncounted.remove(unit);
             return false;
         };
