@@ -162,7 +162,12 @@ fn every_option_of_the_generator_has_its_man_page_entry() {
     let options: Vec<&str> = source
         .split("#[arg(long")
         .skip(1)
-        .filter_map(|rest| rest.split_once(")]\n")?.1.trim_start().split(':').next())
+        .filter_map(|rest| {
+            let mut lines = rest.split_once(")]\n")?.1.lines().map(str::trim_start);
+            // Between the two there may be comments and other attributes.
+            let field = lines.find(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+            field?.split(':').next()
+        })
         .collect();
     assert!(options.contains(&"dry_run"), "{options:?}");
     for option in options {

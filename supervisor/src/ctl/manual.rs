@@ -119,9 +119,10 @@ check_interlock is this command.
 
 Without options these are problems: a deadlock (CRITICAL), interlockd isn't
 running or doesn't answer (CRITICAL); errors in the policy, a history that
-can't be read or written, a task that didn't succeed within its expect-success
-(WARNING). The first and the last three can be set otherwise as below, or left
-out with --ignore deadlocks, policy, database or expect-success.
+can't be read or written, a task that didn't succeed within its expect-success,
+one that an operator has held for a week (WARNING). All but the second can be
+set otherwise as below, or left out with --ignore deadlocks, policy, database,
+expect-success or hold.
 
 EXPR is NAME=LIMIT or NAME:TASK=LIMIT, and a problem from the limit on:
 
@@ -130,7 +131,9 @@ EXPR is NAME=LIMIT or NAME:TASK=LIMIT, and a problem from the limit on:
   failed=+20         days without the last hour (OK until that is known)
   failures-hour=10   runs that failed within an hour; also failures-day
   wait=30min         the longest wait at a gate, now
-  held=2h            the longest wait for a deployment or another job, now
+  held=2h            the longest wait for a deployment, an operator's hold or
+                     another job, now
+  hold=2d            the oldest hold or skip by an operator, waited for or not
   frozen=1h          the longest freeze by a deployment, now
   deployment=3h      the oldest deployment that is alive (not by task)
   queue=1000         starts in the queue

@@ -21,8 +21,14 @@ pub struct Request {
 }
 
 /// What is wrong unless somebody says otherwise.
-const DEFAULTS: [(Status, Measure, Limit); 4] = [
+const DEFAULTS: [(Status, Measure, Limit); 5] = [
     (Status::Critical, Measure::Deadlocks, Limit::Count(1)),
+    // What has been held for so long was most likely forgotten.
+    (
+        Status::Warning,
+        Measure::Hold,
+        Limit::Span(7 * 24 * 3600 * 1_000_000),
+    ),
     (Status::Warning, Measure::Policy, Limit::Fact),
     (Status::Warning, Measure::Database, Limit::Fact),
     (Status::Warning, Measure::ExpectSuccess, Limit::Fact),
@@ -250,6 +256,7 @@ fn said(measure: Measure, task: Option<&str>, reading: &Reading) -> String {
         Measure::FailuresDay => format!("{} {has} failed within the last day", of("run", "runs")),
         Measure::Wait => format!("{who} has waited at its gate for {}", long()),
         Measure::Held => format!("{who} has been held for {}", long()),
+        Measure::Hold => format!("an operator has held {who} for {}", long()),
         Measure::Frozen => format!("{who} has been frozen for {}", long()),
         Measure::Deployment => format!("deployment {who} has been alive for {}", long()),
         Measure::Queue => format!("{} queued", of("start", "starts")),

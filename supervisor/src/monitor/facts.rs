@@ -48,6 +48,8 @@ pub struct Live {
     pub standings: Vec<Standing>,
     /// Deployments that are alive.
     pub deployments: Vec<Deployment>,
+    /// What operators hold, or want skipped.
+    pub holds: Vec<Hold>,
     /// The policy's groups, of which there may be a deployment.
     pub groups: Vec<String>,
     /// The chains of the deadlocks that are there now.
@@ -81,7 +83,7 @@ pub enum State {
     Running,
     /// At its gate, for resources.
     Waiting,
-    /// At its gate, for a deployment or other jobs.
+    /// At its gate, for a deployment, an operator or other jobs.
     Held,
     /// Stopped in the middle by a deployment.
     Frozen,
@@ -131,6 +133,21 @@ pub struct Standing {
     pub detail: String,
     /// It runs code from before a deployment.
     pub is_stale: bool,
+}
+
+/// An operator's word about the starts of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Its task.
+    pub task: String,
+    /// What is held.
+    pub unit: String,
+    /// Since when.
+    pub since: u64,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A deployment that is alive.

@@ -45,6 +45,7 @@ pub(super) fn read(facts: &Facts, measure: Measure, task: Option<&str>) -> Resul
         Measure::FailuresDay => Reading::of(of(past()?, task).failures_day),
         Measure::Wait => longest(facts, State::Waiting, task),
         Measure::Held => longest(facts, State::Held, task),
+        Measure::Hold => oldest_hold(facts, task),
         Measure::Frozen => longest(facts, State::Frozen, task),
         Measure::Deployment => oldest_deployment(facts),
         Measure::Queue => queue(facts, task),
@@ -104,6 +105,24 @@ fn longest(facts: &Facts, state: State, task: Option<&str>) -> Reading {
     let details = all.iter().take(NAMED).map(|it| {
         let for_so_long = duration(age(facts.now, it.since));
         format!("{} ({for_so_long}): {}", it.unit, it.detail)
+    });
+    Reading {
+        value: age(facts.now, first.since),
+        who: first.unit.clone(),
+        details: details.collect(),
+    }
+}
+
+fn oldest_hold(facts: &Facts, task: Option<&str>) -> Reading {
+    let holds = facts.live.holds.iter();
+    let mut all: Vec<_> = holds.filter(|it| is_of(task, &it.task)).collect();
+    all.sort_by_key(|it| it.since);
+    let Some(first) = all.first() else {
+        return Reading::default();
+    };
+    let details = all.iter().take(NAMED).map(|it| {
+        let since = time_of_day(it.since);
+        format!("{} since {since}, by {}: {}", it.unit, it.by, it.reason)
     });
     Reading {
         value: age(facts.now, first.since),

@@ -94,8 +94,8 @@ fn tasks(text: &mut Exposition, facts: &Facts) {
     }
     let of = |map: &BTreeMap<State, u64>, state| map.get(&state).copied().unwrap_or(0);
 
-    let help = "Units of a task by what they do: running, waiting (for resources), held (by a deployment or other \
-                jobs), frozen (by a deployment), blocked (by errors in the policy).";
+    let help = "Units of a task by what they do: running, waiting (for resources), held (by a deployment, \
+                an operator or other jobs), frozen (by a deployment), blocked (by errors in the policy).";
     let mut family = text.family("interlock_task_units", Kind::Gauge, "", help);
     for (name, now) in &tasks {
         for state in State::ALL {
@@ -120,6 +120,28 @@ fn tasks(text: &mut Exposition, facts: &Facts) {
     let mut family = text.family("interlock_task_stale_units", Kind::Gauge, "", help);
     for (name, now) in &tasks {
         family.sample(&[("task", name)], now.stale);
+    }
+    let mut holds: BTreeMap<String, (u64, u64)> =
+        tasks.keys().map(|name| (name.clone(), (0, 0))).collect();
+    for hold in &live.holds {
+        let (count, longest) = holds.entry(label(live, &hold.task)).or_default();
+        *count += 1;
+        *longest = (*longest).max(age(facts.now, hold.since));
+    }
+    let help = "Holds and skips of a task, or of instances of it, by operators.";
+    let mut family = text.family("interlock_task_holds", Kind::Gauge, "", help);
+    for (name, (count, _)) in &holds {
+        family.sample(&[("task", name)], *count);
+    }
+    let help = "For how long the oldest of them has stood.";
+    let mut family = text.family(
+        "interlock_task_hold_longest_seconds",
+        Kind::Gauge,
+        "seconds",
+        help,
+    );
+    for (name, (_, longest)) in &holds {
+        family.sample(&[("task", name)], seconds(*longest));
     }
     let help = "A task is to succeed at least so often (expect-success).";
     let mut family = text.family(

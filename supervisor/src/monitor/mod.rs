@@ -6,6 +6,8 @@
 mod check;
 mod exposition;
 mod facts;
+#[cfg(test)]
+mod hold_tests;
 mod measure;
 mod metrics;
 mod threshold;
@@ -17,8 +19,8 @@ mod tests;
 pub use check::{Request, check};
 pub use exposition::Format;
 pub use facts::{
-    BUCKETS, Deployment, Facts, Live, LiveTask, Past, PastTask, QueueDepth, ResourceUse, Sample,
-    Standing, State,
+    BUCKETS, Deployment, Facts, Hold, Live, LiveTask, Past, PastTask, QueueDepth, ResourceUse,
+    Sample, Standing, State,
 };
 pub use metrics::{down, metrics};
 pub use threshold::{MalformedThreshold, Threshold};

@@ -330,7 +330,7 @@ fn some_things_are_problems_by_default_and_can_be_set_otherwise() {
     says(
         &check(&facts, &ignore("wait")),
         Status::Unknown,
-        "INTERLOCK UNKNOWN: \"wait\" can't be ignored; what is looked at by default is deadlocks, policy,",
+        "INTERLOCK UNKNOWN: \"wait\" can't be ignored; what is looked at by default is deadlocks, hold, policy,",
     );
 
     let mut facts = host(0);
@@ -440,7 +440,7 @@ fn performance_data_is_as_the_guidelines_have_it() {
     assert_eq!(
         data,
         "'failed'=3;5;9;0 'failures-hour'=4;;;0 'wait'=2100s;;;0 'held'=0s;;;0 'frozen'=0s;;;0 'queue'=15;;;0 \
-         'skips'=2;;;0 'deadlocks'=0;;1;0 'wait:import'=2100s;3600;;0 'expect-success'=0;1;;0 'policy'=0;1;;0 \
+         'skips'=2;;;0 'deadlocks'=0;;1;0 'wait:import'=2100s;3600;;0 'hold'=0s;604800;;0 'expect-success'=0;1;;0 'policy'=0;1;;0 \
          'database'=0;1;;0 'running'=1;;;0 'waiting'=1;;;0 'runs'=1501c;;;0"
     );
 }

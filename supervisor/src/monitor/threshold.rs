@@ -14,8 +14,10 @@ pub enum Measure {
     FailuresDay,
     /// Longest wait at a gate for resources, now.
     Wait,
-    /// Longest wait at a gate for a deployment or other jobs, now.
+    /// Longest wait at a gate for a deployment, an operator or other jobs, now.
     Held,
+    /// Oldest hold of a task by an operator, whether anything waits for it or not.
+    Hold,
     /// Longest time for which a deployment has something frozen, now.
     Frozen,
     /// Oldest deployment that is alive.
@@ -53,12 +55,13 @@ pub(super) enum Form {
 
 impl Measure {
     /// In the order of the manual.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Failed,
         Self::FailuresHour,
         Self::FailuresDay,
         Self::Wait,
         Self::Held,
+        Self::Hold,
         Self::Frozen,
         Self::Deployment,
         Self::Queue,
@@ -79,6 +82,7 @@ impl Measure {
             Self::FailuresDay => "failures-day",
             Self::Wait => "wait",
             Self::Held => "held",
+            Self::Hold => "hold",
             Self::Frozen => "frozen",
             Self::Deployment => "deployment",
             Self::Queue => "queue",
@@ -106,7 +110,12 @@ impl Measure {
             | Self::Skips
             | Self::Stale
             | Self::Deadlocks => Form::Count,
-            Self::Wait | Self::Held | Self::Frozen | Self::Deployment | Self::Success => Form::Span,
+            Self::Wait
+            | Self::Held
+            | Self::Hold
+            | Self::Frozen
+            | Self::Deployment
+            | Self::Success => Form::Span,
             Self::ExpectSuccess | Self::Policy | Self::Database => Form::Fact,
         }
     }

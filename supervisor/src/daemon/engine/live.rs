@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::words;
 use super::{Engine, TaskCounts};
-use crate::monitor::{Deployment, Live, LiveTask, QueueDepth, ResourceUse, Standing, State};
+use crate::monitor::{Deployment, Hold, Live, LiveTask, QueueDepth, ResourceUse, Standing, State};
 
 impl Engine {
     pub(super) fn live(&mut self) -> Live {
@@ -29,6 +29,7 @@ impl Engine {
                 .collect(),
             standings: self.standings(),
             deployments: self.live_deployments(),
+            holds: self.live_holds(),
             groups: settings.groups().keys().cloned().collect(),
             deadlocks_found: deadlocks.iter().map(|it| it.id).max().unwrap_or(0),
             deadlocks: deadlocks
@@ -72,6 +73,18 @@ impl Engine {
             })
         });
         busy.collect()
+    }
+
+    fn live_holds(&self) -> Vec<Hold> {
+        let views = self.hold_views().into_iter().map(|view| view.hold);
+        let hold = |it: crate::store::Hold| Hold {
+            task: it.task,
+            unit: it.unit,
+            since: it.since,
+            by: it.by,
+            reason: it.reason,
+        };
+        views.map(hold).collect()
     }
 
     fn live_deployments(&self) -> Vec<Deployment> {
