@@ -12,6 +12,7 @@ use zbus::{ObjectPath, OwnedFd, OwnedObjectPath, OwnedVariant};
 use super::caller::{self, Options};
 use super::deployment::Deployment;
 use super::error::Error;
+use super::fair::Fair;
 use super::queue::Row;
 use super::task::Task;
 use super::{authority, deployment_path, holds, task_path};
@@ -136,7 +137,7 @@ impl Manager {
         let path = path(&view.unit)?;
         // An instance of a template has no object before its first sign of life; one that is there stays.
         server
-            .at(&path, Task::new(view.unit, self.inputs.clone()))
+            .at(&path, Fair::new(Task::new(view.unit, self.inputs.clone())))
             .await?;
         Ok(path)
     }
@@ -276,7 +277,7 @@ impl Manager {
         // Before the reply: the caller may ask it at once.
         let path = OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus)?;
         server
-            .at(&path, Deployment::new(id, self.inputs.clone()))
+            .at(&path, Fair::new(Deployment::new(id, self.inputs.clone())))
             .await?;
         Ok((path, OwnedFd::from(holder)))
     }

@@ -5,6 +5,7 @@ mod authority;
 pub mod caller;
 mod deployment;
 mod error;
+mod fair;
 mod history;
 mod holds;
 mod manager;
@@ -16,17 +17,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::object_server::InterfaceRef;
+use zbus::{Connection, MessageStream};
 
 use crate::daemon::{Input, Notice};
 use crate::pid1::signals::{self, Signal};
 use crate::pid1::{self, Pid1};
 use deployment::{Deployment, DeploymentSignals};
+use fair::Fair;
 use history::History;
 use manager::{Manager, ManagerSignals};
 use monitor::Monitor;
@@ -95,7 +98,7 @@ struct Served {
     connection: Connection,
     inputs: UnboundedSender<Input>,
     offered: BTreeSet<String>,
-    /// The tasks that hand on signals; one of them ends when the connection is lost.
+    /// The tasks that hand on signals; one of them ends when a connection is lost.
     readers: JoinSet<()>,
 }
 
@@ -103,21 +106,34 @@ impl Served {
     async fn connect(inputs: &UnboundedSender<Input>, database: &Path) -> zbus::Result<Self> {
         let connection = Builder::system()
             .method_timeout(pid1::CALL_TIMEOUT)
-            .serve_at(ROOT, Manager::new(inputs.clone()))
-            .serve_at(ROOT, Queue::new(inputs.clone()))
-            .serve_at(ROOT, History::new(inputs.clone(), database.to_owned()))
-            .serve_at(ROOT, Monitor::new(inputs.clone(), database.to_owned()))
-            .serve_at(ROOT, zbus::fdo::ObjectManager)
+            .serve_at(ROOT, Fair::new(Manager::new(inputs.clone())))
+            .serve_at(ROOT, Fair::new(Queue::new(inputs.clone())))
+            .serve_at(
+                ROOT,
+                Fair::new(History::new(inputs.clone(), database.to_owned())),
+            )
+            .serve_at(
+                ROOT,
+                Fair::new(Monitor::new(inputs.clone(), database.to_owned())),
+            )
+            .serve_at(ROOT, Fair::new(zbus::fdo::ObjectManager))
+            .build()
+            .await?;
+        // PID 1 has a connection of its own: whatever callers send, its signals and answers don't wait behind it.
+        let own = Builder::system()
+            .method_timeout(pid1::CALL_TIMEOUT)
             .build()
             .await?;
         let mut readers = JoinSet::new();
-        for stream in signals::subscribe(&connection).await? {
+        for stream in signals::subscribe(&own).await? {
             let inputs = inputs.clone();
             readers.spawn(signals::forward(stream, move |signal: Signal| {
                 inputs.send(Input::Signal(signal)).is_ok()
             }));
         }
-        let pid1 = Pid1::new(&connection).await?;
+        let mut messages = MessageStream::from(&connection);
+        readers.spawn(async move { while let Some(Ok(_)) = messages.next().await {} });
+        let pid1 = Pid1::new(&own).await?;
         let _ = inputs.send(Input::Bus(Some(pid1)));
         // Last, so that whoever activated us by name finds everything in place.
         connection.request_name(NAME).await?;
@@ -188,10 +204,13 @@ impl Served {
                 } => {
                     let server = self.connection.object_server();
                     let object = server
-                        .interface::<_, Deployment>(deployment_path(&id))
+                        .interface::<_, Fair<Deployment>>(deployment_path(&id))
                         .await;
                     if let Ok(object) = object {
-                        let _ = object.step(&unit, &task, &state, &detail).await;
+                        let _ = object
+                            .signal_emitter()
+                            .step(&unit, &task, &state, &detail)
+                            .await;
                     }
                 }
                 Notice::DeadlockFound {
@@ -203,13 +222,14 @@ impl Served {
                 } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager
+                            .signal_emitter()
                             .deadlock_found(id, &kind, &unit, &resource, &text)
                             .await;
                     }
                 }
                 Notice::DeadlockResolved { id, how } => {
                     if let Ok(manager) = self.manager().await {
-                        let _ = manager.deadlock_resolved(id, &how).await;
+                        let _ = manager.signal_emitter().deadlock_resolved(id, &how).await;
                     }
                 }
                 Notice::Failed {
@@ -221,13 +241,14 @@ impl Served {
                 } => {
                     if let Ok(manager) = self.manager().await {
                         let _ = manager
+                            .signal_emitter()
                             .task_failed(&task, &unit, &signature, hard, &text)
                             .await;
                     }
                 }
                 Notice::Recovered { task, unit } => {
                     if let Ok(manager) = self.manager().await {
-                        let _ = manager.task_recovered(&task, &unit).await;
+                        let _ = manager.signal_emitter().task_recovered(&task, &unit).await;
                     }
                 }
                 Notice::Held {
@@ -238,36 +259,45 @@ impl Served {
                     skips,
                 } => {
                     if let Ok(manager) = self.manager().await {
-                        let _ = manager.task_held(&task, &unit, &reason, until, skips).await;
+                        let _ = manager
+                            .signal_emitter()
+                            .task_held(&task, &unit, &reason, until, skips)
+                            .await;
                     }
                 }
                 Notice::Released { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
-                        let _ = manager.task_released(&task, &unit, &reason).await;
+                        let _ = manager
+                            .signal_emitter()
+                            .task_released(&task, &unit, &reason)
+                            .await;
                     }
                 }
                 Notice::BatchEnded { id, done, failed } => {
                     let server = self.connection.object_server();
-                    if let Ok(queue) = server.interface::<_, Queue>(ROOT).await {
-                        let _ = queue.batch_ended(&id, done, failed).await;
+                    if let Ok(queue) = server.interface::<_, Fair<Queue>>(ROOT).await {
+                        let _ = queue.signal_emitter().batch_ended(&id, done, failed).await;
                     }
                 }
                 Notice::Skipped { task, unit, reason } => {
                     if let Ok(manager) = self.manager().await {
-                        let _ = manager.task_skipped(&task, &unit, &reason).await;
+                        let _ = manager
+                            .signal_emitter()
+                            .task_skipped(&task, &unit, &reason)
+                            .await;
                     }
                 }
             }
         }
     }
 
-    async fn manager(&self) -> zbus::Result<InterfaceRef<Manager>> {
+    async fn manager(&self) -> zbus::Result<InterfaceRef<Fair<Manager>>> {
         self.connection.object_server().interface(ROOT).await
     }
 
     async fn offer_deployment(&self, id: &str) {
         let server = self.connection.object_server();
-        let object = Deployment::new(id.to_owned(), self.inputs.clone());
+        let object = Fair::new(Deployment::new(id.to_owned(), self.inputs.clone()));
         if let Err(error) = server.at(deployment_path(id), object).await {
             tracing::warn!(deployment = id, %error, "cannot offer a deployment on the bus");
         }
@@ -280,10 +310,10 @@ impl Served {
             && let Ok(manager) = self.manager().await
             && let Ok(path) = zbus::ObjectPath::try_from(path.as_str())
         {
-            let _ = manager.deployment_new(id, path).await;
+            let _ = manager.signal_emitter().deployment_new(id, path).await;
         }
         let server = self.connection.object_server();
-        if let Ok(object) = server.interface::<_, Deployment>(path).await {
+        if let Ok(object) = server.interface::<_, Fair<Deployment>>(path).await {
             let emitter = object.signal_emitter();
             let _ = object.get().await.emit_changed(emitter).await;
         }
@@ -292,11 +322,11 @@ impl Served {
     async fn deployment_gone(&self, id: &str) {
         let path = deployment_path(id);
         let server = self.connection.object_server();
-        let _ = server.remove::<Deployment, _>(path.as_str()).await;
+        let _ = server.remove::<Fair<Deployment>, _>(path.as_str()).await;
         if let Ok(manager) = self.manager().await
             && let Ok(path) = zbus::ObjectPath::try_from(path.as_str())
         {
-            let _ = manager.deployment_removed(id, path).await;
+            let _ = manager.signal_emitter().deployment_removed(id, path).await;
         }
     }
 
@@ -304,10 +334,10 @@ impl Served {
     async fn offer(&mut self, units: &BTreeSet<String>) {
         let server = self.connection.object_server();
         for unit in self.offered.difference(units) {
-            let _ = server.remove::<Task, _>(task_path(unit)).await;
+            let _ = server.remove::<Fair<Task>, _>(task_path(unit)).await;
         }
         for unit in units.difference(&self.offered) {
-            let task = Task::new(unit.clone(), self.inputs.clone());
+            let task = Fair::new(Task::new(unit.clone(), self.inputs.clone()));
             if let Err(error) = server.at(task_path(unit), task).await {
                 tracing::warn!(unit, %error, "cannot offer a task on the bus");
             }
@@ -320,10 +350,10 @@ impl Served {
         let server = self.connection.object_server();
         let path = task_path(unit);
         if self.offered.insert(unit.to_owned()) {
-            let task = Task::new(unit.to_owned(), self.inputs.clone());
+            let task = Fair::new(Task::new(unit.to_owned(), self.inputs.clone()));
             let _ = server.at(path.as_str(), task).await;
         }
-        if let Ok(task) = server.interface::<_, Task>(path).await {
+        if let Ok(task) = server.interface::<_, Fair<Task>>(path).await {
             let _ = task.get().await.emit_changed(task.signal_emitter()).await;
         }
     }

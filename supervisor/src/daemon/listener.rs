@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Duration, timeout};
 
 use super::Input;
+use super::desk::Desk;
 use crate::cgroup;
 use crate::gate::protocol::{LINE_MAX, parse_hello};
 
@@ -45,10 +46,11 @@ pub async fn accept(listener: StdListener, inputs: UnboundedSender<Input>) {
             std::process::exit(71);
         }
     };
+    let desk = Desk::default();
     for connection in 1_u64.. {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, connection, inputs.clone()));
+                tokio::spawn(serve(stream, connection, inputs.clone(), desk.clone()));
             }
             Err(error) => {
                 // Out of descriptors or memory: those that wait stay in the backlog.
@@ -59,30 +61,32 @@ pub async fn accept(listener: StdListener, inputs: UnboundedSender<Input>) {
     }
 }
 
-async fn serve(stream: UnixStream, connection: u64, inputs: UnboundedSender<Input>) {
-    let peer = stream.peer_cred();
+async fn serve(stream: UnixStream, connection: u64, inputs: UnboundedSender<Input>, desk: Desk) {
+    // Before a word is read: nobody but a gate has anything to say, however slowly.
+    let seat = match gate_at(&stream).and_then(|unit| desk.seat(unit)) {
+        Ok(seat) => seat,
+        Err(reason) => return desk.complain(&reason),
+    };
+    let unit = seat.unit.clone();
     let (reader, writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
+    let mut reader = BufReader::with_capacity(LINE_MAX, reader);
     let mut line = String::new();
     let mut hello = (&mut reader).take(LINE_MAX as u64);
     let Ok(Ok(_)) = timeout(HELLO_TIMEOUT, hello.read_line(&mut line)).await else {
         return;
     };
-    let Some(unit) = parse_hello(&line).map(str::to_owned) else {
-        tracing::warn!("a peer on the gates' socket doesn't speak the gates' protocol");
-        return;
-    };
-    let verdict = match peer {
-        Ok(peer) => check_peer(&unit, peer.uid(), peer.pid()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(reason) = verdict {
-        tracing::warn!(
-            unit,
-            reason,
-            "refused a peer that isn't the gate it says it is"
-        );
-        return;
+    match parse_hello(&line) {
+        Some(said) if said == unit => {}
+        Some(said) => {
+            return desk.complain(&format!(
+                "the gate of {unit} says that it is that of {said}"
+            ));
+        }
+        None => {
+            return desk.complain(&format!(
+                "the gate of {unit} doesn't speak the gates' protocol"
+            ));
+        }
     }
     let hello = Input::Hello {
         unit: unit.clone(),
@@ -96,18 +100,21 @@ async fn serve(stream: UnixStream, connection: u64, inputs: UnboundedSender<Inpu
     let _ = inputs.send(Input::Closed { unit, connection });
 }
 
-/// A gate of a unit is root's, in the cgroup of that unit's gate.
-fn check_peer(unit: &str, uid: u32, pid: Option<i32>) -> Result<(), String> {
-    if uid != 0 {
-        return Err(format!("it runs as uid {uid}"));
+/// The unit at whose gate the peer is: a gate is root's, in the cgroup of its unit's gate.
+fn gate_at(stream: &UnixStream) -> Result<String, String> {
+    let peer = stream.peer_cred().map_err(|error| error.to_string())?;
+    if peer.uid() != 0 {
+        return Err(format!("it runs as uid {}", peer.uid()));
     }
-    let pid = pid.ok_or("its pid is unknown")?;
+    let pid = peer.pid().ok_or("its pid is unknown")?;
     match cgroup::unit_of_process(pid) {
-        Ok(Some(cgroup)) if cgroup == names::gate_of(unit) => Ok(()),
-        Ok(cgroup) => Err(format!(
-            "process {pid} runs in {}",
-            cgroup.as_deref().unwrap_or("no cgroup")
-        )),
+        Ok(cgroup) => match cgroup.as_deref().and_then(names::unit_of_gate) {
+            Some(unit) => Ok(unit.to_owned()),
+            None => Err(format!(
+                "process {pid} runs in {}",
+                cgroup.as_deref().unwrap_or("no cgroup")
+            )),
+        },
         Err(error) => Err(format!("cannot read the cgroup of process {pid}: {error}")),
     }
 }

@@ -9,6 +9,7 @@
 //! One engine handles one input after the other, so that between reading a state and acting on it
 //! nothing else of interlockd happens.
 
+mod desk;
 pub mod engine;
 mod listener;
 pub mod words;
@@ -31,6 +32,7 @@ use crate::clock;
 use crate::freezer;
 use crate::history::risk::Exposed;
 use crate::history::{History, Past};
+use crate::locks;
 use crate::lookout::{Ended, Look};
 use crate::monitor::Live;
 use crate::pid1::Pid1;
@@ -346,7 +348,8 @@ pub struct Paths {
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            root: PathBuf::from("/"),
+            // What the generator has read, that PID 1 has run.
+            root: locks::root_of_pid1().to_owned(),
             database: PathBuf::from("/var/lib/interlock/state.db"),
         }
     }

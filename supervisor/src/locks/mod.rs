@@ -26,6 +26,16 @@ use interlock_generator::rooted;
 use process::{Boot, Handle, Proc, Process};
 use table::Entry;
 
+/// The file system as PID 1 sees it, for a service that has none of users' files; who may not go there sees what it
+/// sees itself.
+pub fn root_of_pid1() -> &'static Path {
+    let root = Path::new("/proc/1/root");
+    match root.join("proc").exists() {
+        true => root,
+        false => Path::new("/"),
+    }
+}
+
 /// Somebody who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -91,10 +101,13 @@ pub struct Snapshot {
 impl Snapshot {
     /// Looks at this host's locks. Without lock files there is nothing to take it for.
     ///
+    /// Lock files are those that PID 1 sees: interlockd.service has no homes and its own `/tmp`, and a lock file
+    /// that isn't seen is one that nobody holds.
+    ///
     /// # Errors
     /// Those of reading `/proc/locks`.
     pub fn take() -> io::Result<Self> {
-        Self::with_root(Path::new("/"), Path::new("/proc"))
+        Self::with_root(root_of_pid1(), Path::new("/proc"))
     }
 
     /// The same with lock files below `root`, and the proc file system at `proc`.

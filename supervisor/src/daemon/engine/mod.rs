@@ -44,7 +44,7 @@ pub use queue::{
 pub use runs::Examined;
 pub use views::{QueueView, TaskView};
 
-use super::{Input, Notice, Paths, Pulse};
+use super::{Input, Notice, Paths, Pulse, Query};
 use crate::clock;
 use crate::history::History;
 use crate::pid1::signals::Signal;
@@ -100,6 +100,8 @@ pub struct Engine {
     notices: UnboundedSender<Notice>,
     pulse: Pulse,
     actions: VecDeque<Action>,
+    /// What was asked and isn't answered.
+    asked: VecDeque<Query>,
     /// The ids of tasks' jobs as last heard; PID 1 has the truth.
     jobs: BTreeMap<String, u32>,
     /// Units whose lease is to be looked at again.
@@ -159,6 +161,7 @@ impl Engine {
             notices,
             pulse,
             actions: VecDeque::new(),
+            asked: VecDeque::new(),
             jobs: BTreeMap::new(),
             dirty: BTreeSet::new(),
             later: BTreeMap::new(),
@@ -219,10 +222,13 @@ impl Engine {
             }
             let wake = self.next_wake(sweep, status);
             let input = tokio::select! {
+                biased;
                 input = inputs.recv() => match input {
                     Some(input) => Some(input),
                     None => return,
                 },
+                // Whoever brings inputs had a turn before the next answer.
+                () = tokio::task::yield_now(), if !self.asked.is_empty() => None,
                 () = sleep_until(wake) => None,
             };
             self.pulse.beat();
@@ -233,6 +239,7 @@ impl Engine {
                     self.handle(input).await;
                 }
             }
+            self.answer_some().await;
             self.due().await;
             self.work_off().await;
             self.work_on_deployments().await;
@@ -343,7 +350,7 @@ impl Engine {
             } => self.waiter_ended(case, &who, kill, &ended),
             Input::Examined(examined) => self.examined(*examined),
             Input::HolderGone { id, generation } => self.holder_gone(&id, generation),
-            Input::Query(query) => self.answer(query).await,
+            Input::Query(query) => self.asked.push_back(query),
         }
         self.carry_out().await;
     }
