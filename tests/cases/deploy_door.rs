@@ -14,6 +14,7 @@ deploy_cases![
     run_shows_who_is_waited_for,
     list_and_show_tell_what_is_going_on,
     service_holds_a_deployment_while_it_is_active,
+    service_that_is_stopped_while_interlockd_restarts_ends_its_deployment,
     service_whose_process_is_killed_ends_its_deployment,
     service_that_is_refused_fails_to_start,
     every_step_is_signalled,
@@ -178,6 +179,28 @@ fn service_holds_a_deployment_while_it_is_active(case: &Case<'_>) -> Result<()> 
     ))?;
     case.becomes(SERVICE, "inactive")?;
     runs_on(case, &[("f", 1), ("r", 3)])
+}
+
+fn service_that_is_stopped_while_interlockd_restarts_ends_its_deployment(
+    case: &Case<'_>,
+) -> Result<()> {
+    running_group(case, &[("f", "freeze"), ("r", "restart")], "")?;
+    case.sh(&format!("systemctl start {SERVICE}"))?;
+    let id = case.live_deployment("g")?.id;
+    // The stop comes while systemd waits to start interlockd again.
+    let slow = "/run/systemd/system/interlockd.service.d/slow.conf";
+    case.write(slow, "[Service]\nRestartSec=1s\n")?;
+    case.sh("systemctl daemon-reload")?;
+    let stopped = case.sh(&format!(
+        "systemctl kill --signal=KILL interlockd.service; timeout 30 systemctl stop {SERVICE}"
+    ));
+    case.sh(&format!(
+        "rm -r {}; systemctl daemon-reload",
+        slow.trim_end_matches("/slow.conf")
+    ))?;
+    stopped?;
+    ensure!(case.deployment(&id)?.state == "ended");
+    runs_on(case, &[("f", 1), ("r", 2)])
 }
 
 fn service_whose_process_is_killed_ends_its_deployment(case: &Case<'_>) -> Result<()> {

@@ -25,7 +25,7 @@ const ACTIVE: &str = r"list() {
     systemctl list-units --all --plain --no-legend --full \
         --state=active,activating,deactivating,reloading,refreshing \
         --type=service,timer,socket,path,target | awk '{print $1}' |
-        grep -vE '^(interlockd|interlock|polkit|systemd-[a-z-]+|user@[0-9]+|user-runtime-dir@[0-9]+)\.(service|socket)$' | sort
+        grep -vE '^(interlockd|interlock|polkit|interlock-deploy|systemd-[a-z-]+|user@[0-9]+|user-runtime-dir@[0-9]+)\.(service|socket|target)$' | sort
 }
 ";
 
