@@ -20,6 +20,7 @@ mod action;
 mod attack;
 mod boot;
 mod change;
+mod clock;
 mod daemon;
 mod deadlock;
 mod deploy;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Entry> {
         window::CASES,
         policy::CASES,
         daemon::CASES,
+        clock::CASES,
         deploy::CASES,
         deploy_action::CASES,
         deploy_kind::CASES,

@@ -74,6 +74,12 @@ pub fn decide(failure: &Failure<'_>, jitter: f64) -> Verdict {
     })
 }
 
+/// The longest that attempt `attempt` may be put off, after those before it.
+pub fn longest_delay(policy: &Retry, attempt: u32) -> Duration {
+    let delay = delay(policy, attempt.saturating_sub(1));
+    delay.saturating_add(delay / 4)
+}
+
 /// Before the retry that follows attempt `attempt`: doubled each time, up to the policy's limit.
 fn delay(policy: &Retry, attempt: u32) -> Duration {
     let doubled = 1_u32.checked_shl(attempt.saturating_sub(1));

@@ -53,6 +53,8 @@ pub struct Begun {
     pub asked: u64,
     /// When its lease was granted.
     pub granted: u64,
+    /// The same, microseconds of `CLOCK_MONOTONIC` of its boot; 0 if unknown.
+    pub granted_monotonic: u64,
     /// 1, or more if it is a retry.
     pub attempt: u32,
     /// The units that it waited for.
@@ -76,6 +78,8 @@ pub struct OpenRun {
     pub boot: String,
     /// When its lease was granted.
     pub granted: u64,
+    /// The same, microseconds of `CLOCK_MONOTONIC` of its boot; 0 if unknown.
+    pub granted_monotonic: u64,
     /// 1, or more if it is a retry.
     pub attempt: u32,
     /// How it ended, if that is known: then its journal is to be read.

@@ -115,7 +115,7 @@ impl History {
     /// Runs that aren't over, or whose failure hasn't been examined, the oldest first: interlockd was killed.
     pub fn open_runs(&mut self) -> Vec<OpenRun> {
         let sql = "SELECT id, task, unit, boot, granted, attempt, started, ended, result, exit_status, signal,
-                   invocation FROM runs WHERE pending ORDER BY id";
+                   invocation, granted_monotonic FROM runs WHERE pending ORDER BY id";
         self.ask(|database| {
             let mut statement = database.prepare(sql)?;
             let rows = statement.query_map([], open_run)?;
@@ -185,6 +185,7 @@ fn open_run(row: &Row<'_>) -> rusqlite::Result<OpenRun> {
         unit: row.get(2)?,
         boot: row.get(3)?,
         granted: unsigned(row.get(4)?),
+        granted_monotonic: unsigned(row.get(12)?),
         attempt: row.get(5)?,
         end,
     })

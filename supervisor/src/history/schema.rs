@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 /// What this program writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// The engine waits no longer for another writer (an operator who classifies a failure), then there is a gap.
 const BUSY: Duration = Duration::from_millis(200);
@@ -21,6 +21,11 @@ const LOG_SIZE: i64 = 8 << 20;
 
 /// If nobody has emptied it before, whoever writes does so at this size, in pages of 4 KiB.
 const LOG_PAGES: i64 = 8000;
+
+const V3: &str = "
+    -- When its lease was granted by CLOCK_MONOTONIC of its boot; 0 if it was found granted.
+    ALTER TABLE runs ADD COLUMN granted_monotonic INTEGER NOT NULL DEFAULT 0;
+";
 
 const V2: &str = "
     -- The first version knew no deadlocks at first.
@@ -116,7 +121,7 @@ const V1: &str = "
 ";
 
 /// From each version to the next.
-const STEPS: [&str; VERSION as usize] = [V1, V2];
+const STEPS: [&str; VERSION as usize] = [V1, V2, V3];
 
 /// Opens for writing, and brings the tables up to date.
 /// `has_checkpoints`: somebody else empties its log of changes.

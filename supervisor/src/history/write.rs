@@ -13,8 +13,9 @@ impl History {
     pub fn began(&mut self, run: &Begun) -> Option<i64> {
         self.change(|transaction| {
             let sql =
-                "INSERT INTO runs (task, unit, boot, asked, granted, attempt, waited_for, cause, gated)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                "INSERT INTO runs (task, unit, boot, asked, granted, attempt, waited_for, cause, gated,
+                     granted_monotonic)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             transaction.prepare_cached(sql)?.insert(params![
                 task_of(&run.task, &run.unit),
                 run.unit,
@@ -24,7 +25,8 @@ impl History {
                 run.attempt,
                 joined(&run.waited_for),
                 run.cause,
-                run.gated
+                run.gated,
+                signed(run.granted_monotonic)
             ])
         })
     }

@@ -91,6 +91,11 @@ impl Entry {
         self.text(field)?.parse().ok()
     }
 
+    /// When it was received, microseconds of `CLOCK_MONOTONIC`.
+    pub(super) fn received(&self) -> Option<u64> {
+        self.number("__MONOTONIC_TIMESTAMP")
+    }
+
     /// When it was sent, or else received, microseconds of `CLOCK_REALTIME`.
     pub(super) fn at(&self) -> u64 {
         let sent = self.number("_SOURCE_REALTIME_TIMESTAMP");

@@ -8,4 +8,4 @@ mod tail;
 mod unit_end;
 
 pub use tail::{last_lines, lines_in};
-pub use unit_end::{end_in, end_of};
+pub use unit_end::{Since, end_in, end_of};

@@ -1,6 +1,7 @@
 //! How a run ended, from what PID 1 told the journal of it: for the runs that nobody watched.
 
 use interlock_core::ending::End;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::entry::{Entries, Entry, LIMIT, synchronise};
@@ -14,24 +15,73 @@ const SUCCESS: &str = "7ad2d189f7e94e70a38c781354912448";
 const SKIPPED: &str = "0e4284a0caca4bfc81c0bb6786972673";
 const FAILURE: &str = "d9b373ed55a64feb8242e02dbe79a49c";
 
-/// The end of the unit's first run that began at or after `since` (microseconds of `CLOCK_REALTIME`); `None` if none
-/// ended, the unit's LogLevelMax= keeps PID 1 from telling, or the journal can't be asked in time.
-pub async fn end_of(unit: &str, since: u64) -> Option<End> {
-    synchronise().await;
-    timeout(LIMIT, read(unit, since)).await.ok()?
+/// When a run's lease was granted, by the clocks that are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Since {
+    /// Microseconds of `CLOCK_REALTIME`.
+    pub realtime: u64,
+    /// Microseconds of `CLOCK_MONOTONIC` of this boot; 0 if unknown. It counts more: the other one may have been set
+    /// since, and a run that isn't found would be run again.
+    pub monotonic: u64,
 }
 
-async fn read(unit: &str, since: u64) -> Option<End> {
-    let arguments = [
-        // The journal's own time is a little later than the sender's.
-        format!("--since=@{}", since / 1_000_000),
-        "--output-fields=MESSAGE,MESSAGE_ID,INVOCATION_ID,UNIT_RESULT,EXIT_CODE,EXIT_STATUS,\
-         _SOURCE_REALTIME_TIMESTAMP"
-            .to_owned(),
-        "_PID=1".to_owned(),
-        format!("UNIT={unit}"),
-    ];
-    let mut entries = Entries::read(&arguments)?;
+/// The end of the unit's first run that began then or later; `None` if none ended, the unit's LogLevelMax= keeps PID 1
+/// from telling, or the journal can't be asked in time.
+pub async fn end_of(unit: &str, since: Since) -> Option<End> {
+    synchronise().await;
+    let read = async {
+        match (since.monotonic, this_boot().await) {
+            (1.., Some(boot)) => read_back(unit, since.monotonic, boot).await,
+            _ => read_forward(unit, since.realtime).await,
+        }
+    };
+    timeout(LIMIT, read).await.ok()?
+}
+
+/// How the journal calls this boot, by PID 1's last entry. In a container it is another name than the one that
+/// random(4) tells interlockd, whose /proc/sys is mounted anew for ProtectKernelTunables=.
+async fn this_boot() -> Option<&'static str> {
+    static BOOT: OnceCell<String> = OnceCell::const_new();
+    let last = || async {
+        let arguments = ["--lines=1", "--output-fields=MESSAGE", "_PID=1"].map(str::to_owned);
+        Entries::read(&arguments)?.next().await?.text("_BOOT_ID")
+    };
+    let boot = BOOT.get_or_try_init(|| async { last().await.ok_or(()) });
+    boot.await.ok().map(String::as_str)
+}
+
+fn arguments(unit: &str, first: &[&str]) -> Vec<String> {
+    let fields = "--output-fields=MESSAGE,MESSAGE_ID,INVOCATION_ID,UNIT_RESULT,EXIT_CODE,EXIT_STATUS,\
+                  _SOURCE_REALTIME_TIMESTAMP";
+    let unit = format!("UNIT={unit}");
+    let all = first.iter().copied().chain([fields, "_PID=1", &unit]);
+    all.map(str::to_owned).collect()
+}
+
+/// From the newest entry of this boot back to that time; journalctl knows no beginning by this clock.
+async fn read_back(unit: &str, monotonic: u64, boot: &str) -> Option<End> {
+    let boot = format!("_BOOT_ID={boot}");
+    let mut entries = Entries::read(&arguments(unit, &["--reverse", &boot]))?;
+    let mut told = Vec::new();
+    while let Some(entry) = entries.next().await {
+        // Received a little later than sent, so that nothing of the run is missed.
+        if entry.received().is_none_or(|at| at < monotonic) {
+            break;
+        }
+        told.push(Told::from(&entry));
+    }
+    first_end(told.iter().rev())
+}
+
+fn first_end<'a>(told: impl Iterator<Item = &'a Told>) -> Option<End> {
+    let mut run = Run::default();
+    told.into_iter().find_map(|told| run.hear(told))
+}
+
+async fn read_forward(unit: &str, since: u64) -> Option<End> {
+    // The journal's own time is a little later than the sender's.
+    let from = format!("--since=@{}", since / 1_000_000);
+    let mut entries = Entries::read(&arguments(unit, &[&from]))?;
     let mut run = Run::new(since);
     while let Some(entry) = entries.next().await {
         if let Some(end) = run.hear(&Told::from(&entry)) {

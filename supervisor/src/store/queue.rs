@@ -185,6 +185,34 @@ impl Store {
         Ok(next.map(unsigned))
     }
 
+    /// The tasks of which an entry is delayed, with the attempts that these are.
+    ///
+    /// # Errors
+    /// If the database can't be read.
+    pub fn delayed(&mut self) -> Result<Vec<(String, u32)>, StoreError> {
+        let sql = "SELECT DISTINCT task, attempt FROM queue WHERE state = 1";
+        let mut statement = self.database()?.prepare_cached(sql)?;
+        let tasks = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(tasks.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// No such attempt of the task is delayed for longer than until then, microseconds of `CLOCK_REALTIME`.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn delay_at_most(
+        &mut self,
+        task: &str,
+        attempt: u32,
+        until: u64,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE queue SET not_before = ?3
+                   WHERE state = 1 AND task = ?1 AND attempt = ?2 AND not_before > ?3";
+        let values = params![task, attempt, signed(until)];
+        self.database()?.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
     /// A run of the unit begins: it serves the entry that waits, if one does.
     ///
     /// # Errors

@@ -56,6 +56,26 @@ fn higher_priorities_come_first_then_the_order_in_which_they_came() {
 }
 
 #[test]
+fn no_delay_is_longer_than_is_said() {
+    let mut store = store();
+    for (unit, not_before) in [("near", 50), ("far", 5000)] {
+        store.submit(&[entry(unit)]).unwrap();
+        let mut it = store.begins(unit, 5, "boot").unwrap().unwrap();
+        it.not_before = not_before;
+        store.again(&it).unwrap();
+    }
+    assert_eq!(store.delayed().unwrap(), [("import".to_owned(), 1)]);
+    store.delay_at_most("other", 1, 10).unwrap();
+    store.delay_at_most("import", 2, 10).unwrap();
+    store.delay_at_most("import", 1, 100).unwrap();
+    assert_eq!(store.next_wake().unwrap(), Some(50));
+    assert!(store.wake(99).unwrap().contains("import"));
+    assert_eq!(units(&store.heads("import", 9).unwrap()), ["near"]);
+    store.wake(100).unwrap();
+    assert_eq!(units(&store.heads("import", 9).unwrap()), ["near", "far"]);
+}
+
+#[test]
 fn a_retry_sleeps_until_it_is_due_and_a_submission_wakes_it() {
     let mut store = store();
     store.submit(&[entry("a")]).unwrap();

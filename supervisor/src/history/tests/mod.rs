@@ -17,6 +17,7 @@ fn memory() -> History {
 
 fn begun(unit: &str, asked: u64, granted: u64) -> Begun {
     Begun {
+        granted_monotonic: 0,
         task: "t".to_owned(),
         unit: unit.to_owned(),
         boot: "b".to_owned(),

@@ -3,6 +3,7 @@
 
 mod behind;
 mod capacity;
+mod delays;
 mod desk;
 mod pump;
 mod submit;
@@ -41,9 +42,11 @@ pub(super) struct Queue {
     capacities: BTreeMap<String, Capacity>,
     /// When entries of batches ended, microseconds of `CLOCK_REALTIME`.
     pace: BTreeMap<u64, VecDeque<u64>>,
-    /// What is wrong with the database.
+    /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` when delays were last compared with it, microseconds.
+    epoch: Option<u64>,
     /// What could not be written down yet.
     unwritten: Vec<Unwritten>,
+    /// What is wrong with the database.
     trouble: Option<String>,
 }
 
@@ -75,6 +78,7 @@ impl Queue {
             due: Some(Instant::now()),
             waiting,
             behind: true,
+            epoch: None,
             in_flight: BTreeMap::new(),
             paused: store.paused(),
             capacities: store.capacities(),

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use interlock_core::arbiter::Uses;
 use tokio::time::{Duration, Instant};
 
+use super::super::super::words;
 use super::super::Engine;
 use super::{InFlight, PAUSE};
 use crate::clock;
@@ -15,6 +16,8 @@ use crate::store::{Entry, Outcome, StoreError};
 
 /// The clock may be set, so a delay is never slept through in one go, microseconds.
 const LONGEST_SLEEP: u64 = 60_000_000;
+/// When a refused start of a task without a `retry` is tried again.
+pub(super) const REFUSED: Duration = Duration::from_secs(60);
 /// A start of which nothing was heard for so long is looked at.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Entries that are read in one go.
@@ -90,6 +93,7 @@ impl Engine {
     fn wake_entries(&mut self) -> Result<(), StoreError> {
         self.write_what_is_unwritten();
         let now = clock::realtime();
+        self.shorten_delays(now)?;
         let woken = self.store().wake(now)?;
         self.queue.waiting.extend(woken);
         if let Some(next) = self.store().next_wake()? {
@@ -306,8 +310,8 @@ impl Engine {
             .policy
             .task_of(unit)
             .and_then(|task| task.retry.as_ref());
-        let delay = delay.map_or(Duration::from_secs(60), |retry| retry.delay);
-        let not_before = clock::realtime() + super::super::super::words::usec(delay);
+        let delay = delay.map_or(REFUSED, |retry| retry.delay);
+        let not_before = clock::realtime().saturating_add(words::usec(delay));
         if let Err(error) = self.store().put_off(start.id, not_before) {
             self.queue_trouble(&error);
         }

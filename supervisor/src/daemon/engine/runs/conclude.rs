@@ -14,6 +14,7 @@ use super::result::{Circumstances, Interruption, Meaning, end_of, meaning_of};
 use super::{Conclusion, Ended, Run, Stop};
 use crate::clock;
 use crate::journal::message;
+use crate::logs::Since;
 use crate::pid1::RunOutcome;
 use crate::store::{Entry, Kind, Outcome, State};
 
@@ -82,8 +83,11 @@ impl Engine {
         if is_known {
             self.conclude(conclusion);
         } else {
-            let (since, stop) = (ended.granted, ended.run.stop);
-            self.examine(Work::End(conclusion, since, stop));
+            let since = Since {
+                realtime: ended.granted,
+                monotonic: ended.run.since,
+            };
+            self.examine(Work::End(conclusion, since, ended.run.stop));
         }
     }
 

@@ -5,7 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::super::super::Input;
 use super::result::{Meaning, meaning_of};
 use super::{Conclusion, Stop};
-use crate::logs;
+use crate::logs::{self, Since};
 
 /// How many of a run's last lines tell its cause.
 const LINES: usize = 20;
@@ -13,9 +13,8 @@ const LINES: usize = 20;
 /// What is to be found out.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// How a run ended whose lease began then, microseconds of `CLOCK_REALTIME`. If the journal doesn't know, it
-    /// ended as is said here.
-    End(Conclusion, u64, Stop),
+    /// How a run ended whose lease began then. If the journal doesn't know, it ended as is said here.
+    End(Conclusion, Since, Stop),
     /// What a failed run wrote last.
     LastLines(Conclusion),
 }

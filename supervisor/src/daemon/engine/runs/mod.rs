@@ -48,6 +48,8 @@ pub(super) struct Run {
     attempt: u32,
     /// When its lease was granted here, microseconds of `CLOCK_MONOTONIC`; 0 if it was found.
     granted_monotonic: u64,
+    /// The same, also if an earlier interlockd had granted it and had written that down; 0 if it had not.
+    since: u64,
     /// Whether somebody has asked systemd to stop it.
     stop: Stop,
     /// It was stopped for one that preempts it.
@@ -136,6 +138,7 @@ impl Engine {
                 entry: self.running_entry(unit),
                 id: Some(open.id),
                 attempt: open.attempt,
+                since: open.granted_monotonic,
                 ..Run::default()
             },
             None => self.new_run(unit, asked, granted, waited_for, granted_here),
@@ -162,6 +165,7 @@ impl Engine {
         granted_here: bool,
     ) -> Run {
         let boot = self.boot.clone();
+        let granted_monotonic = if granted_here { clock::monotonic() } else { 0 };
         let entry = match self.store().begins(unit, granted, &boot) {
             Ok(entry) => entry,
             Err(error) => {
@@ -177,6 +181,7 @@ impl Engine {
             boot,
             asked,
             granted,
+            granted_monotonic,
             attempt,
             waited_for,
             cause: self.cause_of(unit, entry.as_ref()),
@@ -186,7 +191,8 @@ impl Engine {
             id,
             entry,
             attempt,
-            granted_monotonic: if granted_here { clock::monotonic() } else { 0 },
+            granted_monotonic,
+            since: granted_monotonic,
             stop: Stop::No,
             preempted: false,
         }

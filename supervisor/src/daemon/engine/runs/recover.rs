@@ -10,7 +10,7 @@ use super::super::Engine;
 use super::conclude::unknown_end;
 use super::{Conclusion, OpenRun};
 use crate::clock;
-use crate::logs;
+use crate::logs::{self, Since};
 use crate::store::{Entry, Outcome};
 
 /// How long start-up waits for the journal. Gates wait as long.
@@ -24,7 +24,7 @@ struct Lost {
     entry: Option<Entry>,
     attempt: u32,
     boot: String,
-    granted: u64,
+    granted: Since,
     /// How it ended, if that was written down.
     end: Option<End>,
 }
@@ -118,8 +118,16 @@ impl Engine {
                 unit: run.unit,
                 run: Some(run.id),
                 attempt: run.attempt,
+                granted: Since {
+                    realtime: run.granted,
+                    // It means nothing in another boot.
+                    monotonic: if run.boot == self.boot {
+                        run.granted_monotonic
+                    } else {
+                        0
+                    },
+                },
                 boot: run.boot,
-                granted: run.granted,
                 end: run.end,
             }
         });
@@ -133,7 +141,10 @@ impl Engine {
             run: None,
             attempt: entry.attempt,
             boot: entry.boot.clone(),
-            granted: entry.granted,
+            granted: Since {
+                realtime: entry.granted,
+                monotonic: 0,
+            },
             end: None,
             entry: Some(entry),
         }));
