@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use interlock_tests::case::{Case, exclusive_policy};
-use interlock_tests::service::Service;
+use interlock_tests::service::{Service, TASK_PROGRAM};
 
 use super::support::{
-    daemon_is_back, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
+    daemon_is_back, gate, kill_daemon, line_up, main_pid, release_in_turn, start_in_turn,
 };
 
 cases![
@@ -15,6 +15,7 @@ cases![
     daemon_killed_at_any_moment_loses_and_overlaps_nothing,
     daemon_that_hangs_is_replaced_and_nothing_is_lost,
     restart_of_dbus_loses_nothing,
+    command_that_asks_while_the_bus_is_away_waits_for_what_it_uses,
     daemon_starts_when_somebody_asks_on_the_bus,
     shipped_interfaces_are_those_of_the_running_daemon,
     changes_are_signalled_on_the_bus,
@@ -114,6 +115,26 @@ fn daemon_that_hangs_is_replaced_and_nothing_is_lost(case: &Case<'_>) -> Result<
     daemon_is_back(case, &pid)?;
     case.queued(&["b.service", "c.service"])?;
     release_in_turn(case, &["a", "b", "c"])
+}
+
+/// What `interlockctl run` makes is known by its name alone as long as PID 1 can't be asked what it uses.
+fn command_that_asks_while_the_bus_is_away_waits_for_what_it_uses(case: &Case<'_>) -> Result<()> {
+    line_up(case, &["a"])?;
+    let unit = "interlock-run-case-1.service";
+    let gate = gate("interlock-run-case-1");
+    case.sh("systemctl stop dbus.service")?;
+    let asked = case.sh(&format!(
+        "systemd-run --quiet --collect --no-block --unit={unit} --property=Requires={gate} --property=After={gate} \
+             --property=AssertPathExists=/run/interlock/lease/{unit} --setenv=INTERLOCK_USES=r=1 \
+             {TASK_PROGRAM} {unit} 0"
+    ));
+    let waits = asked.and_then(|_| case.becomes(&gate, "activating"));
+    case.sh("systemctl start dbus.service; systemctl restart systemd-logind.service")?;
+    waits?;
+    case.queued(&[unit])?;
+    release_in_turn(case, &["a"])?;
+    case.ran(unit, 1)?;
+    case.no_overlap(&["a.service", unit])
 }
 
 fn restart_of_dbus_loses_nothing(case: &Case<'_>) -> Result<()> {

@@ -28,8 +28,15 @@ impl Engine {
         self.tell(&unit, &Verdict::Queued);
         self.orphans.remove(&unit);
         self.lost_gates.remove(&unit);
-        if let (true, Some(pid1)) = (names::is_run(&unit), self.pid1.clone()) {
-            self.learn_run(&pid1, &unit).await;
+        if names::is_run(&unit) {
+            let is_known = match self.pid1.clone() {
+                Some(pid1) => self.learn_run(&pid1, &unit).await,
+                None => false,
+            };
+            if !is_known {
+                self.request(unit, Standing::Unknown, None).await;
+                return;
+            }
         } else if self.policy.task_of(&unit).is_none() {
             // PID 1 has a drop-in for it: this gate was quicker than the news of a daemon-reload.
             self.policy_may_have_changed().await;

@@ -227,7 +227,9 @@ impl Engine {
             return false;
         };
         for (unit, (task, gate)) in &found {
-            self.learn_run(pid1, unit).await;
+            if !self.learn_run(pid1, unit).await {
+                return false;
+            }
             if let Some(task) = task
                 .as_ref()
                 .filter(|task| task.sub.starts_with("auto-restart"))

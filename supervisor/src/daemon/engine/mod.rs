@@ -449,6 +449,12 @@ impl Engine {
     }
 
     async fn look(&mut self, unit: String) {
+        if let Some(pid1) = self.pid1.clone()
+            && !self.learn_run(&pid1, &unit).await
+        {
+            self.unanswered.push(Action::Look { unit });
+            return;
+        }
         let answer = self
             .state_and_standing(&unit)
             .await

@@ -267,14 +267,18 @@ impl Engine {
         (*own_job > target && !ran_since).then_some(open.since + limit)
     }
 
-    /// What a command uses that is run behind a gate of its own; PID 1 has it in the unit's environment.
-    pub(super) async fn learn_run(&mut self, pid1: &Pid1, unit: &str) {
+    /// What a command uses that is run behind a gate of its own; PID 1 has it in the unit's environment. Says whether
+    /// that is known: until it is, the command must not be taken for one that uses nothing.
+    #[must_use]
+    pub(super) async fn learn_run(&mut self, pid1: &Pid1, unit: &str) -> bool {
         if !names::is_run(unit) || self.policy.runs.contains_key(unit) {
-            return;
+            return true;
         }
-        let environment = pid1.environment(unit).await.unwrap_or_default();
+        let Ok(environment) = pid1.environment(unit).await else {
+            return false;
+        };
         let Some(uses) = actions::variable(&environment, names::RUN_USES) else {
-            return;
+            return true;
         };
         let one = |word: &str| {
             let (resource, shares) = word.split_once('=')?;
@@ -286,6 +290,15 @@ impl Engine {
         let uses: Uses = uses.split_whitespace().filter_map(one).collect();
         let run = Run::learned(uses, &environment);
         self.policy.learned_run(unit, run);
+        if self.arbiter.queue().iter().any(|w| w.unit == unit) {
+            // It asked when PID 1 didn't answer.
+            let claims = self.current_claims();
+            self.feed(Event::Policy {
+                capacities: self.capacities(),
+                claims,
+            });
+        }
+        true
     }
 
     /// That command is over.
