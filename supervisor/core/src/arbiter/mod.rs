@@ -306,11 +306,17 @@ impl Arbiter {
                 continue;
             }
             let is_own = self.leases.contains_key(&waiter.unit);
+            // Who is only presumed to hold may be waiting: nothing is given up for it.
+            let is_busy = waiter.claim.refuse_if_busy.is_some()
+                && !self
+                    .leases
+                    .values()
+                    .any(|lease| lease.presumed && claim::overlap(&lease.uses, &waiter.claim.uses));
             let fits = is_own || ledger.fits(&waiter.claim.uses);
             if fits && is_fresh && waiter.standing != Standing::Unknown {
                 ledger.take(&waiter.claim.uses);
                 granted.push(waiter.unit.clone());
-            } else if !fits && is_fresh && waiter.claim.refuse_if_busy.is_some() {
+            } else if !fits && is_fresh && is_busy {
                 refused.push(waiter.unit.clone());
             } else {
                 if fits && !waiter.looking {

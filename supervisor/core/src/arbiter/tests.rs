@@ -219,6 +219,23 @@ fn a_gate_that_has_not_reconnected_counts_as_a_lease_until_it_does() {
 }
 
 #[test]
+fn nothing_is_given_up_for_one_that_may_not_hold_at_all() {
+    let mut a = arbiter(&[("r", 1)]);
+    a.handle(Event::Adopt {
+        unit: "a".into(),
+        uses: uses(&[("r", 1)]),
+        since: 10,
+        presumed: true,
+    });
+    let skip = Claim {
+        refuse_if_busy: Some(Refusal::Skipped),
+        ..claim(&[("r", 1)])
+    };
+    assert_eq!(a.ask("b", 20, skip), []);
+    assert_eq!(a.released("a"), [look("b")]);
+}
+
+#[test]
 fn a_restart_over_its_own_leftovers_does_not_wait_for_itself() {
     let mut a = arbiter(&[("r", 1)]);
     a.ask("a", 1, claim(&[("r", 1)]));
