@@ -4,7 +4,7 @@ CARGO ?= cargo
 VERSION ?= 257
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test deny bench rpm install lint shell host-packages
+.PHONY: help build demo test deny bench soak rpm install lint shell host-packages
 
 help:
 	@echo 'build    release binaries'
@@ -15,6 +15,7 @@ help:
 	@echo 'deny     licences, versions and sources of the dependencies (builds cargo-deny once)'
 	@echo 'demo     real dnf without and with interlock, a dnf that waits for itself, a deployment (as root, four minutes)'
 	@echo 'bench    what it costs, beside its peers (as root)'
+	@echo 'soak     chaos on booted systemd (as root; DURATION=2h, VERSION=252 or 257, SEED=)'
 	@echo 'shell    a shell in a booted container with interlock (as root; VERSION=252 or 257)'
 
 build:
@@ -43,6 +44,9 @@ deny:
 
 bench: host-packages
 	$(CARGO) run --quiet --locked -p interlock-tests --bin bench
+
+soak: host-packages
+	$(CARGO) run --quiet --locked -p interlock-tests --bin chaos -- '$(or $(DURATION),1h)' '$(if $(filter command line environment,$(origin VERSION)),$(VERSION),all)' '$(SEED)'
 
 shell: host-packages
 	@$(CARGO) run --quiet --locked -p interlock-tests --bin shell -- $(VERSION)

@@ -76,6 +76,12 @@ impl Running {
         })
     }
 
+    /// What it was started as.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors

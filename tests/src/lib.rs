@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod case;
+pub mod chaos;
 pub mod command;
 pub mod counter;
 pub mod deployment;

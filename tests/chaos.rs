@@ -1,0 +1,42 @@
+//! Two minutes of chaos on each version, side by side; see `make soak` for more.
+
+#![allow(missing_docs)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use interlock_tests::chaos;
+use interlock_tests::install;
+use interlock_tests::root::{self, Version};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const DURATION: Duration = Duration::from_secs(110);
+
+fn main() {
+    let mut args = Arguments::from_args();
+    // One machine each, and each mostly waits for it.
+    args.test_threads = args.test_threads.or(Some(Version::ALL.len()));
+    let given = std::env::var("INTERLOCK_TEST_SEED").ok();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |now| now.as_secs());
+    let seed: u64 = given
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(now % 1_000_000);
+    let trials = Version::ALL
+        .map(|version| Trial::test(format!("{version}::chaos"), move || run(version, seed)))
+        .into();
+    libtest_mimic::run(&args, trials).exit();
+}
+
+fn run(version: Version, seed: u64) -> Result<(), Failed> {
+    install::rpm()?;
+    let keep = root::cache_dir().join("chaos");
+    let outcome = chaos::run(version, seed, DURATION, &keep)?;
+    let report = chaos::report(&outcome);
+    if outcome.findings.is_empty() {
+        print!("{report}");
+        Ok(())
+    } else {
+        Err(report.into())
+    }
+}

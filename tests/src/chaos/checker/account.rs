@@ -1,0 +1,170 @@
+//! Whether every request was answered by a run or a word, and none by two runs.
+
+use std::collections::BTreeMap;
+
+use super::log::Run;
+use super::{Finding, Journal, Log, Rules};
+
+/// Starts that systemd took, and that nothing became of.
+pub fn asked(rules: &Rules, log: &Log, journal: &Journal) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // A number of a job isn't given twice, but a unit's jobs merge: the last word counts.
+    let mut told: BTreeMap<u64, &str> = BTreeMap::new();
+    for entry in journal.job_ends() {
+        told.insert(entry.job, &entry.job_result);
+    }
+    let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+    for run in log.runs() {
+        runs.entry(&run.unit).or_default().push(run);
+    }
+    let posts = posts(log);
+    let end = log.lines().len();
+    for (number, line) in log.lines().iter().enumerate() {
+        if !(line.driver && line.verb == "ack") {
+            continue;
+        }
+        let unit = line.subject();
+        let asked = asked_at(log, unit, number);
+        let own = runs.get(unit).map_or(&[][..], Vec::as_slice);
+        let ran = own.iter().any(|run| run.begin > asked);
+        let was_active = own.iter().any(|run| {
+            let over = posts.get(run.invocation.as_str()).or(run.end.as_ref());
+            run.begin < number && over.is_none_or(|over| *over > asked)
+        });
+        if ran || was_active || log.undone(unit, asked, end) || masked(log, unit, asked) {
+            continue;
+        }
+        let job: u64 = line.second().parse().unwrap_or(0);
+        let word = told.get(&job).copied().unwrap_or("nothing");
+        // PID 1 doesn't log that a job was cancelled.
+        if rules.refusable.contains(unit) && word != "done" {
+            continue;
+        }
+        findings.push(Finding {
+            kind: "lost",
+            text: format!(
+                "a start of {unit} (job {job}) was asked for at {} and never ran; PID 1 says of it: {word}",
+                log.when(asked)
+            ),
+        });
+    }
+    findings
+}
+
+/// A masked unit's starts are nobody's loss.
+fn masked(log: &Log, unit: &str, asked: usize) -> bool {
+    let mut masked = false;
+    for line in &log.lines()[..asked] {
+        if line.driver && line.verb == "masked" && line.subject() == unit {
+            masked = true;
+        } else if line.driver && line.verb == "unmasked" {
+            masked = false;
+        }
+    }
+    masked
+}
+
+fn asked_at(log: &Log, unit: &str, before: usize) -> usize {
+    log.lines()[..before]
+        .iter()
+        .rposition(|line| line.driver && line.verb == "ask" && line.subject() == unit)
+        .unwrap_or(before)
+}
+
+/// By invocation, when it was all over.
+fn posts(log: &Log) -> BTreeMap<&str, usize> {
+    log.lines()
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| !line.driver && line.verb == "post")
+        .map(|(number, line)| (line.second(), number))
+        .collect()
+}
+
+/// Submissions: each instance runs as often as its name says that it fails, and once more.
+pub fn submitted(log: &Log) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let end = log.lines().len();
+    for (number, line) in log.lines().iter().enumerate() {
+        if !(line.driver && line.verb == "submit") {
+            continue;
+        }
+        let unit = line.subject();
+        let acknowledged = log.lines()[number..]
+            .iter()
+            .any(|line| line.driver && line.verb == "submitted" && line.subject() == unit);
+        let fails: usize = unit
+            .trim_end_matches(".service")
+            .rsplit('-')
+            .next()
+            .and_then(|fails| fails.parse().ok())
+            .unwrap_or(0);
+        let runs: Vec<_> = log.runs_of(unit).collect();
+        // What was cut off is run again.
+        let whole = runs
+            .iter()
+            .filter(|run| run.result.parse::<u8>().is_ok())
+            .count();
+        let undone = log.undone(unit, number, end);
+        let lost = acknowledged && whole < fails + 1 && !undone;
+        if lost || whole > fails + 1 || (runs.len() > fails + 1 && !undone) {
+            findings.push(Finding {
+                kind: if lost { "lost" } else { "doubled" },
+                text: format!(
+                    "{unit}, submitted at {}{}, should have run {} times and ran {} times, {whole} of them to the end",
+                    log.when(number),
+                    if acknowledged { "" } else { " (not acknowledged)" },
+                    fails + 1,
+                    runs.len()
+                ),
+            });
+        }
+    }
+    findings
+}
+
+/// Units that ran more often than anybody asked for, and processes of one invocation that began twice.
+pub fn doubled(rules: &Rules, log: &Log) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in log.lines().iter().filter(|line| line.driver) {
+        if ["ask", "maybe"].contains(&line.verb.as_str()) {
+            *reasons.entry(line.subject()).or_default() += 1;
+            for brought in rules.brings.get(line.subject()).into_iter().flatten() {
+                *reasons.entry(brought).or_default() += 1;
+            }
+        }
+    }
+    let mut begun: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for run in log
+        .runs()
+        .iter()
+        .filter(|run| !run.unit.starts_with("run-"))
+    {
+        *begun.entry((&run.unit, &run.invocation)).or_default() += 1;
+    }
+    for ((unit, invocation), count) in &begun {
+        if *count > 1 {
+            findings.push(Finding {
+                kind: "doubled",
+                text: format!("{unit} began {count} times in invocation {invocation}"),
+            });
+        }
+    }
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for (unit, _) in begun.keys() {
+        *times.entry(unit).or_default() += 1;
+    }
+    for (unit, count) in times {
+        let asked = reasons.get(unit).copied().unwrap_or(0);
+        let others =
+            rules.started_by_others.contains(&Rules::key(unit)) || unit.ends_with("+child");
+        if count > asked && !others {
+            findings.push(Finding {
+                kind: "doubled",
+                text: format!("{unit} ran {count} times and was asked for {asked} times"),
+            });
+        }
+    }
+    findings
+}
