@@ -4,7 +4,7 @@ CARGO ?= cargo
 VERSION ?= 257
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test deny bench soak rpm install lint shell host-packages
+.PHONY: help build demo test fuzz deny bench soak rpm install lint shell host-packages
 
 help:
 	@echo 'build    release binaries'
@@ -14,6 +14,7 @@ help:
 	@echo 'lint     format and lints alone'
 	@echo 'deny     licences, versions and sources of the dependencies (builds cargo-deny once)'
 	@echo 'demo     real dnf without and with interlock, a dnf that waits for itself, a deployment (as root, four minutes)'
+	@echo 'fuzz     libFuzzer over all targets (DURATION=10m, TARGET=NAME for one; needs cargo-fuzz)'
 	@echo 'bench    what it costs, beside its peers (as root)'
 	@echo 'soak     chaos on booted systemd (as root; DURATION=2h, VERSION=252 or 257, SEED=)'
 	@echo 'shell    a shell in a booted container with interlock (as root; VERSION=252 or 257)'
@@ -41,6 +42,9 @@ deny:
 	@test -x $(target)/tools/bin/cargo-deny || { echo 'installing cargo-deny into $(target)/tools'; \
 		$(CARGO) install --quiet --locked --root $(target)/tools cargo-deny; }
 	PATH="$(abspath $(target))/tools/bin:$$PATH" $(CARGO) deny --offline check --allow unnecessary-skip licenses bans sources
+
+fuzz:
+	@tests/fuzz/fuzz.sh $(or $(DURATION),10m) $(TARGET)
 
 bench: host-packages
 	$(CARGO) run --quiet --locked -p interlock-tests --bin bench

@@ -36,6 +36,8 @@ mod deploy_overlap;
 mod deploy_polkit;
 mod deploy_support;
 mod flaky;
+mod fuzz_bus;
+mod fuzz_units;
 mod gate;
 mod gate_unit;
 mod golden;
@@ -105,6 +107,8 @@ pub fn all() -> Vec<Entry> {
         importer::CASES,
         queue_kill::CASES,
         golden::CASES,
+        fuzz_bus::CASES,
+        fuzz_units::CASES,
         boot::CASES,
         package::CASES,
     ]

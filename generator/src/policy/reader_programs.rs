@@ -10,6 +10,13 @@ use super::source::At;
 /// No command is longer, bytes: systemd gives up at a line of 1 MiB, and each character may be two in it.
 const COMMAND_MAX: usize = 256 * 1024;
 
+/// systemd doesn't load a unit whose program's path has one of these.
+const UNSAFE: &str = "\"'\\";
+
+/// Longest name of a file, and longest path, bytes (without its NUL).
+const NAME_MAX: usize = 255;
+const PATH_MAX: usize = 4095;
+
 impl Reader<'_> {
     /// A program with its arguments; the program is an absolute path.
     pub(super) fn command(&mut self, key: &str, value: &Value<'_>) -> Option<At<Vec<String>>> {
@@ -46,7 +53,10 @@ impl Reader<'_> {
             return None;
         }
         let program = &items[0];
-        if program.value.ends_with('/') {
+        if ["/", "/.", "/.."]
+            .iter()
+            .any(|end| program.value.ends_with(end))
+        {
             self.problems
                 .error(program.at, format!("\"{}\" is a directory", program.value))
                 .help(format!("write {example}"));
@@ -69,6 +79,19 @@ impl Reader<'_> {
             self.problems.error(program.at, message).help(help);
             return None;
         }
+        if let Some(odd) = program.value.chars().find(|c| UNSAFE.contains(*c)) {
+            let message = format!(
+                "\"{}\" contains {odd}, which systemd allows in no program's path",
+                program.value
+            );
+            self.problems
+                .error(program.at, message)
+                .help("make a link to it of another name");
+            return None;
+        }
+        if self.is_too_long(program) {
+            return None;
+        }
         let at = self.span(value);
         let value = items.into_iter().map(|item| item.value).collect();
         Some(At { value, at })
@@ -89,6 +112,20 @@ impl Reader<'_> {
         }
     }
 
+    /// Reports a path that no file can have.
+    fn is_too_long(&mut self, path: &At<String>) -> bool {
+        let part = path.value.split('/').map(str::len).max().unwrap_or(0);
+        let is_too_long = part > NAME_MAX || path.value.len() > PATH_MAX;
+        if is_too_long {
+            self.problems
+                .error(path.at, "this path is longer than any file's can be")
+                .help(format!(
+                    "use at most {NAME_MAX} bytes for each name in it, and {PATH_MAX} for the whole"
+                ));
+        }
+        is_too_long
+    }
+
     /// An absolute path in its simplest form.
     pub(super) fn path(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
         let path = self.string(key, value)?;
@@ -98,6 +135,9 @@ impl Reader<'_> {
                 .split('/')
                 .skip(1)
                 .all(|part| !matches!(part, "" | "." | ".."));
+        if self.is_too_long(&path) {
+            return None;
+        }
         if path.value.ends_with([' ', '\t']) {
             // systemd cuts it off, and would take another path.
             let message = format!("\"{}\" ends in a blank", path.value);

@@ -107,6 +107,12 @@ pub(super) fn check_unit(name: &str) -> Result<(), Wrong> {
     if stem.is_empty() || stem.starts_with('@') {
         return wrong("has no name before its suffix", "write \"name.service\"");
     }
+    if stem.starts_with('.') {
+        return wrong(
+            "begins with a dot: systemd ignores files of such names",
+            "rename the unit",
+        );
+    }
     if stem.chars().any(|c| !is_unit_char(c) && c != '@') {
         let escaped = mangle(stem) + ".service";
         let bad = stem
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn nameless_units_are_refused() {
-        for name in [".service", "@.service", "@a.service", ""] {
+        for name in [".service", "@.service", "@a.service", "", ".a.service"] {
             assert!(check_unit(name).is_err(), "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! `org.interlock.Interlock1.Manager`; its reference is packaging/dbus/org.interlock.Interlock1.Manager.xml.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -25,7 +26,12 @@ use crate::daemon::{Input, Query};
 /// The root object.
 pub struct Manager {
     inputs: UnboundedSender<Input>,
+    /// The objects that are there only since somebody asked for them, the oldest first.
+    asked_for: Mutex<VecDeque<OwnedObjectPath>>,
 }
+
+/// So many objects are kept of instances that gave no sign of life: anybody may ask for any.
+const ASKED_FOR: usize = 1000;
 
 /// name, unit, state, detail, since, path
 type TaskRow = (String, String, String, String, u64, OwnedObjectPath);
@@ -66,7 +72,21 @@ type DeadlockRow = (u64, u64, String, String, String, String, String);
 impl Manager {
     /// Answers come from the engine.
     pub fn new(inputs: UnboundedSender<Input>) -> Self {
-        Self { inputs }
+        Self {
+            inputs,
+            asked_for: Mutex::default(),
+        }
+    }
+
+    /// Remembers an object that was asked for. Says which one is too many now.
+    fn one_more(&self, path: &OwnedObjectPath) -> Option<OwnedObjectPath> {
+        let mut asked_for = self
+            .asked_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        asked_for.push_back(path.clone());
+        let is_too_many = asked_for.len() > ASKED_FOR;
+        is_too_many.then(|| asked_for.pop_front()).flatten()
     }
 
     async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Error> {
@@ -136,9 +156,12 @@ impl Manager {
         let view = view.ok_or_else(|| no_such_task(&task))?;
         let path = path(&view.unit)?;
         // An instance of a template has no object before its first sign of life; one that is there stays.
-        server
-            .at(&path, Fair::new(Task::new(view.unit, self.inputs.clone())))
-            .await?;
+        let task = Fair::new(Task::new(view.unit, self.inputs.clone()));
+        if server.at(&path, task).await?.is_none()
+            && let Some(old) = self.one_more(&path)
+        {
+            server.remove::<Fair<Task>, _>(old).await?;
+        }
         Ok(path)
     }
 

@@ -349,10 +349,10 @@ impl Served {
     async fn changed(&mut self, unit: &str) {
         let server = self.connection.object_server();
         let path = task_path(unit);
-        if self.offered.insert(unit.to_owned()) {
-            let task = Fair::new(Task::new(unit.to_owned(), self.inputs.clone()));
-            let _ = server.at(path.as_str(), task).await;
-        }
+        self.offered.insert(unit.to_owned());
+        // One that somebody had asked for may have been removed for others meanwhile.
+        let task = Fair::new(Task::new(unit.to_owned(), self.inputs.clone()));
+        let _ = server.at(path.as_str(), task).await;
         if let Ok(task) = server.interface::<_, Fair<Task>>(path).await {
             let _ = task.get().await.emit_changed(task.signal_emitter()).await;
         }

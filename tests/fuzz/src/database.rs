@@ -150,7 +150,7 @@ fn foreign(path: &Path, input: &mut Unstructured<'_>) {
             let _ = database.execute_batch(&format!("CREATE {what} {table} {body}"));
         }
     }
-    let version = below(input, 5) as i64 - 1;
+    let version = [-1, 0, 1, 2, 3][below(input, 5)];
     let _ = database.pragma_update(None, "user_version", version);
 }
 

@@ -106,7 +106,7 @@ fn value(input: &mut Unstructured<'_>, depth: usize) -> Variant<'static> {
         0 => Variant::from(number(input)),
         1 => Variant::from(number(input) as u32),
         2 => Variant::from(number(input) as i32),
-        3 => Variant::from(number(input) as i64),
+        3 => Variant::from(number(input).cast_signed()),
         4 => Variant::from(input.arbitrary::<bool>().unwrap_or(false)),
         5 => Variant::from(f64::from_bits(number(input))),
         6 => Variant::from(input.arbitrary::<u32>().unwrap_or(0).to_string() + "s"),

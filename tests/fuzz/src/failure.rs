@@ -37,7 +37,7 @@ fn run(bytes: &[u8]) {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let end = End {
         result: "exit-code".to_owned(),
-        exit_status: Some(rest.len() as i32 % 256),
+        exit_status: Some(rest.first().copied().unwrap_or(1).into()),
         ..End::default()
     };
     let unit = format!("import@{}.service", input::lossy(unit));

@@ -21,7 +21,8 @@ mod policy_values;
 mod reader;
 mod units;
 
-pub use hostile::PIECES;
+pub use hostile::{PIECES, text};
+pub use policy_values::string as toml_string;
 
 /// Something that takes bytes from outside.
 #[derive(Debug, Clone, Copy)]

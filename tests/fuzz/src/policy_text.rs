@@ -50,7 +50,7 @@ fn run(bytes: &[u8]) {
     }
     let loaded = policy::from_sources(sources, &UnknownHost, &input::lossy(kept));
     for it in &loaded.diagnostics {
-        let (whole, line) = (it.to_string(), it.one_line().to_string());
+        let (whole, line) = (it.to_string(), it.one_line());
         assert!(!whole.is_empty() && !line.contains('\n'), "{line:?}");
     }
     assert_eq!(loaded.has_errors(), loaded.last_good.is_none());

@@ -18,7 +18,7 @@ fn run(bytes: &[u8]) {
     let path = "/etc/interlock/policy.d/10-a\n[Service].toml";
     let loaded = policy::from_sources(vec![Source::new(path, &*text)], &UnknownHost, "");
     for it in &loaded.diagnostics {
-        let line = it.one_line().to_string();
+        let line = it.one_line();
         assert!(
             !line.contains("not TOML"),
             "the target is wrong: {line} in {text}"
