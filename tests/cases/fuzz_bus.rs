@@ -176,6 +176,10 @@ import json, subprocess
 call = ['busctl', '--json=short', 'call', '{NAME}', '{ROOT}', '{QUEUE}']
 for task, *_ in json.loads(subprocess.check_output(call + ['ListPaused']))['data'][0]:
     subprocess.check_call(call + ['Resume', 's', task])
+call[-1] = '{MANAGER}'
+for hold in json.loads(subprocess.check_output(call + ['ListHolds']))['data'][0]:
+    hold = {{name: value['data'] for name, value in hold.items()}}
+    subprocess.check_call(call + ['ReleaseTask', 's', hold['unit'] or hold['task']])
 END
          for resource in r s; do interlockctl capacity $resource policy >/dev/null; done
          systemctl stop serving.service 'imp@*.service' job.service"

@@ -63,19 +63,32 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     database: Option<Connection>,
+    trouble: Option<String>,
 }
+
+const NEXT_ID: &str = "INSERT INTO numbers (name, value) VALUES ('deployment', 1)
+     ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
 
 impl Store {
     /// Opens or makes it. Without it no deployment begins.
     pub fn open(path: &Path) -> Self {
-        let database = match connect(path) {
-            Ok(database) => Some(database),
+        let (database, trouble) = match connect(path) {
+            Ok(database) => (Some(database), None),
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "cannot open the state database; no deployment can begin");
-                None
+                let trouble = format!(
+                    "the state database {} can't be used ({error}): nothing can be deployed, submitted or held",
+                    path.display()
+                );
+                (None, Some(trouble))
             }
         };
-        Self { database }
+        Self { database, trouble }
+    }
+
+    /// Why nothing can be kept, in one line; `None` if it was opened.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// A name for a new deployment, never used before.
@@ -84,12 +97,7 @@ impl Store {
     /// If it can't be written down.
     pub fn next_id(&mut self, group: &str) -> Result<String, StoreError> {
         let database = self.database()?;
-        let number: i64 = database.query_row(
-            "INSERT INTO numbers (name, value) VALUES ('deployment', 1)
-             ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
-            [],
-            |row| row.get(0),
-        )?;
+        let number: i64 = database.query_row(NEXT_ID, [], |row| row.get(0))?;
         Ok(format!("{group}-{number}"))
     }
 
@@ -243,6 +251,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     queue::prepare(&mut database)?;
     operator::prepare(&database)?;
     holds::prepare(&database)?;
+    // A table of the same name may be somebody else's: said now rather than when a deployment begins.
+    database.prepare(NEXT_ID)?;
+    database.prepare("INSERT INTO deployments (id, since, live, body) VALUES ('', 0, 0, '')")?;
     Ok(database)
 }
 
@@ -286,6 +297,23 @@ mod tests {
         assert!(again.interruptions("a.service", 9).is_empty());
         assert_eq!(again.stale().get("a.service"), Some(&stale));
         assert_ne!(again.next_id("web").unwrap(), id);
+    }
+
+    #[test]
+    fn tables_of_somebody_else_are_told_at_once() {
+        let foreign = [
+            "CREATE TABLE numbers (id INTEGER)",
+            "CREATE VIEW deployments AS SELECT 1 AS id",
+            "CREATE TABLE queue (id INTEGER PRIMARY KEY)",
+        ];
+        for sql in foreign {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("state.db");
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            let mut store = Store::open(&path);
+            assert!(store.trouble().unwrap().contains("can't be used"), "{sql}");
+            assert!(store.next_id("web").is_err());
+        }
     }
 
     #[test]

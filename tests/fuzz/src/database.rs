@@ -12,7 +12,9 @@ use interlock_core::signature::Class;
 use interlock_generator::policy::settings::HistoryRules;
 use interlock_supervisor::history::runs::RunFilter;
 use interlock_supervisor::history::{Begun, History, Reader, causes};
-use interlock_supervisor::store::{Capacity, Change, Entry, Filter, Next, Outcome, Paused, Store};
+use interlock_supervisor::store::{
+    Capacity, Change, Entry, Filter, Next, Outcome, Paused, Store, StoreError,
+};
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 
@@ -50,23 +52,15 @@ fn run(bytes: &[u8]) {
     // As interlockd does: the history first, which puts a damaged file aside.
     let mut history = History::open(&path);
     let mut store = Store::open(&path);
-    let works = is_usable(&mut history, &mut store);
+    works_or_says_so(&mut history, &mut store);
     read(&mut history, &path);
     look(&mut store);
     change(&mut history, &mut store, &path);
-    assert!(
-        works || history.health().is_some(),
-        "it doesn't work, and nobody is told"
-    );
     drop((history, store));
     // What it wrote itself it can read, or it says that it can't.
     let mut history = History::open(&path);
     let mut store = Store::open(&path);
-    let works = is_usable(&mut history, &mut store);
-    assert!(
-        works || history.health().is_some(),
-        "after a restart it doesn't work, and nobody is told"
-    );
+    works_or_says_so(&mut history, &mut store);
 }
 
 /// In memory, if there is such a place.
@@ -200,8 +194,8 @@ fn columns(database: &Connection) -> Vec<(String, String)> {
     columns.expect("their names")
 }
 
-/// Both can be written, now.
-fn is_usable(history: &mut History, store: &mut Store) -> bool {
+/// What can't be written down is told by monitoring; who asks for it is told by the error.
+fn works_or_says_so(history: &mut History, store: &mut Store) {
     let begun = history.began(&Begun {
         task: "t".to_owned(),
         unit: "t.service".to_owned(),
@@ -210,7 +204,21 @@ fn is_usable(history: &mut History, store: &mut Store) -> bool {
         attempt: 1,
         ..Begun::default()
     });
-    begun.is_some() && store.next_id("g").is_ok() && store.submit(&[entry("t@x.service")]).is_ok()
+    assert!(
+        begun.is_some() || history.health().is_some(),
+        "a gap in the history that nobody is told of"
+    );
+    let results = [
+        store.next_id("g").map(drop),
+        store.submit(&[entry("t@x.service")]).map(drop),
+    ];
+    let is_closed = results
+        .iter()
+        .any(|it| matches!(it, Err(StoreError::Closed)));
+    assert!(
+        !is_closed || store.trouble().is_some(),
+        "a closed store that nobody is told of"
+    );
 }
 
 fn entry(unit: &str) -> Entry {
@@ -267,6 +275,8 @@ fn look(store: &mut Store) {
     store.stale();
     store.paused();
     store.capacities();
+    store.holds();
+    store.skipped_starts();
     let _ = store
         .batches()
         .map(|batches| batches.iter().map(|it| it.waiting()).max());

@@ -117,7 +117,14 @@ impl Engine {
     pub(super) fn database_trouble(&self) -> Option<String> {
         let queue = self.trouble_of_queue();
         let queue = queue.map(|why| format!("the queue can't be written down: {why}"));
-        let all: Vec<String> = self.history.health().into_iter().chain(queue).collect();
+        let store = self.deployments.store_ref().trouble().map(str::to_owned);
+        let all: Vec<String> = self
+            .history
+            .health()
+            .into_iter()
+            .chain(store)
+            .chain(queue)
+            .collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }
