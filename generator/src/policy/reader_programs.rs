@@ -167,7 +167,12 @@ impl Reader<'_> {
     pub(super) fn account(&mut self, key: &str, value: &Value<'_>) -> Option<At<String>> {
         let name = self.string(key, value)?;
         let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\');
-        if name.value.contains(odd) || name.value.starts_with('-') || name.value.len() > 256 {
+        if name.value.contains(odd)
+            || name.value.starts_with('-')
+            || name.value.len() > 256
+            || matches!(&*name.value, "." | "..")
+            || is_no_id(&name.value)
+        {
             self.problems
                 .error(name.at, format!("\"{}\" is not a {key}'s name", name.value))
                 .help(format!("write {key} = \"www-data\", or a number in quotes"));
@@ -198,4 +203,12 @@ impl Reader<'_> {
         }
         all
     }
+}
+
+/// Whether it is a number, but not one that a user or group can have: systemd loads no unit with such a one.
+fn is_no_id(text: &str) -> bool {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    // The last two say "none" to the kernel, in 16 and in 32 bits.
+    let is_id = |id: u32| !matches!(id, 0xFFFF | u32::MAX) && id.to_string() == text;
+    is_number && !text.parse().is_ok_and(is_id)
 }
