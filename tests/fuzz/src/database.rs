@@ -305,6 +305,7 @@ fn change(history: &mut History, store: &mut Store, path: &Path) {
             waited_for: vec!["u.service".to_owned()],
             cause: "retry".to_owned(),
             gated: true,
+            ..Begun::default()
         });
         let end = End {
             started: at + 20,
