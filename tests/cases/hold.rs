@@ -8,7 +8,7 @@ use interlock_tests::wait::{SOON, wait_for};
 
 use super::deploy_support::group_policy;
 use super::queue::{instances, slots};
-use super::support::{kill_daemon, without_daemon};
+use super::support::{gate, kill_daemon, main_pid, without_daemon};
 
 cases![
     held_task_waits_keeps_nothing_from_others_and_runs_once_when_it_is_released,
@@ -16,6 +16,8 @@ cases![
     template_is_held_as_a_whole_or_by_instance_and_entries_of_the_queue_wait,
     skipped_starts_are_given_up_and_counted_and_nothing_fails,
     start_that_waits_already_is_the_next_one_to_be_skipped,
+    start_that_meets_a_gate_which_is_being_refused_is_queued_again,
+    held_task_preempts_nobody_before_it_is_released,
     restart_by_systemd_is_held_and_is_no_new_start,
     deployment_and_hold_of_one_task_both_have_to_end,
     what_a_deployment_starts_again_is_no_new_start,
@@ -45,11 +47,12 @@ fn runs_again(case: &Case<'_>, unit: &str, times: usize) -> Result<()> {
     })
 }
 
-/// How many starts of a task were given up, as the history has it.
-fn skips(case: &Case<'_>, task: &str) -> Result<Vec<String>> {
+/// How many starts of a task were given up for this reason: the history has those of other cases as well.
+fn skips(case: &Case<'_>, task: &str, reason: &str) -> Result<usize> {
     let past = case.past(&format!("{task}.service"))?.into_iter();
-    let skips = past.filter(|row| row.text("result") == "skipped");
-    Ok(skips.map(|row| row.text("reason").to_owned()).collect())
+    let skips =
+        past.filter(|row| row.text("result") == "skipped" && row.text("reason").contains(reason));
+    Ok(skips.count())
 }
 
 fn held_task_waits_keeps_nothing_from_others_and_runs_once_when_it_is_released(
@@ -165,7 +168,7 @@ fn skipped_starts_are_given_up_and_counted_and_nothing_fails(case: &Case<'_>) ->
     case.start_together(&["a.service", "next.service"])?;
     case.ran("next.service", 1)?;
     wait_for("the first one to be skipped", SOON, || {
-        Ok((skips(case, "a")?.len() == 1).then_some(()))
+        Ok((skips(case, "a", "nothing to do")? == 1).then_some(()))
     })?;
     kill_daemon(case)?;
     let left = holds(case)?;
@@ -177,11 +180,7 @@ fn skipped_starts_are_given_up_and_counted_and_nothing_fails(case: &Case<'_>) ->
     case.ran("a.service", 1)?;
     // The timer has survived the skip before.
     case.sh("systemctl stop a.timer")?;
-    let skips = skips(case, "a")?;
-    ensure!(
-        skips.len() == 2 && skips.iter().all(|why| why.contains("nothing to do")),
-        "{skips:?}"
-    );
+    ensure!(skips(case, "a", "nothing to do")? == 2, "not two skipped");
     ensure!(holds(case)?.is_empty(), "{:?}", holds(case)?);
     ensure!(case.log()?.count("bad.service") == 0, "OnFailure= fired");
     // What was submitted is skipped as well, and not tried again.
@@ -208,6 +207,47 @@ fn start_that_waits_already_is_the_next_one_to_be_skipped(case: &Case<'_>) -> Re
     case.start(&["a.service"])?;
     case.release("a.service")?;
     ensure!(case.log()?.count("a.service") == 1, "not just the second");
+    Ok(())
+}
+
+fn start_that_meets_a_gate_which_is_being_refused_is_queued_again(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a").runs(0.0)])?;
+    case.exclusive(&["a"])?;
+    case.sh("interlockctl hold a --reason first")?;
+    let first = case.starting(&["a.service"])?;
+    is_held(case, "a")?;
+    // Its process is told, and can't end yet.
+    let pid = main_pid(case, &gate("a"))?;
+    case.sh(&format!("kill -STOP {pid}"))?;
+    case.sh("interlockctl hold a --skip-next --reason then")?;
+    ensure!(!first.wait(SOON)?.success(), "it was not skipped");
+    case.start(&["a.service"])?;
+    case.sh(&format!("kill -CONT {pid}"))?;
+    is_held(case, "a")?;
+    case.sh("interlockctl release a")?;
+    case.ran("a.service", 1)?;
+    ensure!(skips(case, "a", "skipped: then")? == 1, "not one skipped");
+    Ok(())
+}
+
+fn held_task_preempts_nobody_before_it_is_released(case: &Case<'_>) -> Result<()> {
+    case.services(&["low", "high"].map(Service::oneshot))?;
+    case.policy(&format!(
+        "[resources.r]\ncapacity = 1\n{}{}",
+        task_policy("low", "low", "uses = [\"r\"]"),
+        task_policy("high", "high", "uses = [\"r\"]\npreempts = [\"low\"]")
+    ))?;
+    case.start(&["low.service"])?;
+    case.begun("low.service")?;
+    case.sh("interlockctl hold high --reason later")?;
+    case.start(&["high.service"])?;
+    is_held(case, "high")?;
+    kill_daemon(case)?;
+    is_held(case, "high")?;
+    ensure!(case.log()?.is_running("low.service"), "stopped for nothing");
+    case.sh("interlockctl release high")?;
+    case.release("high.service")?;
+    ensure!(case.log()?.count("high.service") == 1, "not once");
     Ok(())
 }
 

@@ -126,8 +126,10 @@ impl Engine {
     ///
     /// By stopping the running ones only, never by `Conflicts=`: that would cancel those that wait, and their
     /// runs would be lost.
-    async fn preempt_for(&mut self, unit: &str) {
-        let waits = self.arbiter.queue().iter().any(|w| w.unit == unit);
+    pub(super) async fn preempt_for(&mut self, unit: &str) {
+        // One that is held would have them stopped for nothing.
+        let mut queue = self.arbiter.queue().iter();
+        let waits = queue.any(|w| w.unit == unit && w.held.is_none());
         let Some(task) = self
             .policy
             .task_of(unit)
@@ -277,9 +279,14 @@ impl Engine {
         if !fails
             && let Some(pid1) = &self.pid1
             && let Ok(Some(job)) = pid1.job_of(unit).await
-            && let Err(error) = pid1.cancel_job(job).await
         {
-            tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
+            match pid1.cancel_job(job).await {
+                // A start that comes just now meets a gate that ends: see rescue_start.
+                Ok(()) => self.remember_lost_gate(unit),
+                Err(error) => {
+                    tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
+                }
+            }
         }
         self.refuse_gate(unit, view);
         tracing::warn!(
@@ -425,11 +432,13 @@ impl Engine {
     /// open after the lease's end (being closed, or of a `RemainAfterExit=` task that was stopped and started),
     /// so that nobody asked for a new lease.
     async fn rescue_start(&mut self, unit: &str, result: &str) {
-        // Whatever became of that start: a later one stands for itself.
-        let lost = self
-            .lost_gates
-            .remove(unit)
-            .filter(|_| result == "dependency");
+        // Whatever became of that start: a later one stands for itself. One that was cancelled is the one whose gate was
+        // refused, if it was; then it is a later one that meets what is left of that.
+        let lost = match result {
+            "canceled" => None,
+            _ => self.lost_gates.remove(unit),
+        };
+        let lost = lost.filter(|_| result == "dependency");
         let lost = lost.is_some_and(|at| at.elapsed() <= LOST_MEMORY);
         let unasked = result == "assert" && self.met_open_gate(unit).await;
         if !(lost || unasked) || !self.policy.is_gated(unit) {

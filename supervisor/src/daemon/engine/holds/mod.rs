@@ -42,6 +42,8 @@ pub(super) struct Holds {
     /// Units of those that were given up before their gates had come back, with why.
     given_up: BTreeMap<String, String>,
     pub(super) restarts: restarts::Restarts,
+    /// Units whose starts wait no longer for the end of a hold or a deployment, but perhaps for who is preempted now.
+    let_go: Vec<String>,
 }
 
 impl Holds {
@@ -54,6 +56,7 @@ impl Holds {
             unfinished: store.skipped_starts(),
             given_up: BTreeMap::new(),
             restarts: restarts::Restarts::default(),
+            let_go: Vec::new(),
         }
     }
 
@@ -65,7 +68,9 @@ impl Holds {
             let left = until.saturating_sub(clock::realtime());
             Instant::now() + Duration::from_micros(left.min(LONGEST_SLEEP))
         });
-        [expiry, self.retry].into_iter().flatten().min()
+        let at_once = (!self.let_go.is_empty()).then(Instant::now);
+        let dues = [expiry, self.retry, at_once];
+        dues.into_iter().flatten().min()
     }
 
     /// The holds of this kind that a start of a unit meets: its own, and that of all its template's instances.
@@ -100,8 +105,16 @@ impl Engine {
             return;
         }
         self.holds.closed.clone_from(&closed);
+        let held = |engine: &Self| -> BTreeSet<String> {
+            let held = engine.arbiter.queue().iter().filter(|w| w.held.is_some());
+            held.map(|waiter| waiter.unit.clone()).collect()
+        };
+        let before = held(self);
         let now = clock::monotonic();
         self.feed(Event::Admission { closed, now });
+        let left = held(self);
+        let let_go = before.into_iter().filter(|unit| !left.contains(unit));
+        self.holds.let_go.extend(let_go);
         if is_news {
             pass("admission");
             self.queue.wake();
@@ -133,6 +146,9 @@ impl Engine {
         self.end_expired_holds();
         self.finish_skips().await;
         self.retry_skips().await;
+        for unit in std::mem::take(&mut self.holds.let_go) {
+            self.preempt_for(&unit).await;
+        }
     }
 
     fn end_expired_holds(&mut self) {
