@@ -21,6 +21,7 @@ mod attack;
 mod boot;
 mod change;
 mod clock;
+mod confine;
 mod daemon;
 mod deadlock;
 mod deploy;
@@ -71,6 +72,7 @@ pub fn all() -> Vec<Entry> {
         gate::CASES,
         gate_unit::CASES,
         attack::CASES,
+        confine::CASES,
         lease::CASES,
         change::CASES,
         order::CASES,

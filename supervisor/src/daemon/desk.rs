@@ -54,12 +54,11 @@ impl Desk {
     pub fn complain(&self, reason: &str) {
         match self.counted(Instant::now()) {
             (number, 0) if number <= TOLD => {
-                tracing::warn!(reason, "refused a peer that isn't the gate of a task");
+                tracing::warn!("refused a peer that isn't the gate of a task: {reason}");
             }
             (_, before) if before > 0 => {
                 tracing::warn!(
-                    reason,
-                    "refused a peer that isn't the gate of a task, and {before} others before"
+                    "refused a peer that isn't the gate of a task: {reason}; and {before} others before"
                 );
             }
             _ => {}

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
+use tokio::sync::Semaphore;
 
 use super::standings::{self, Standing};
 use super::tallies::{EVER, Sample, Tally};
@@ -31,6 +32,10 @@ pub struct Reader {
     pub(super) database: Connection,
 }
 
+/// Questions that are answered at a time, each on a thread and with a connection of its own. Whoever asks for metrics
+/// ten thousand times at once would otherwise have 512 of both, on which starts wait for seconds.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
+
 /// Asks on the blocking pool.
 ///
 /// # Errors
@@ -39,6 +44,8 @@ pub async fn ask<T: Send + 'static>(
     path: PathBuf,
     question: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
+    // It is never closed.
+    let _turn = AT_ONCE.acquire().await;
     let asked = tokio::task::spawn_blocking(move || question(&Reader::open(&path)?));
     asked.await.map_err(|_| ReadError::Ending)?
 }
