@@ -301,7 +301,9 @@ pub struct OnDeploy {
 }
 
 /// How a deployment brings a running task to rest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, Hash,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeployAction {
     /// Let it finish.

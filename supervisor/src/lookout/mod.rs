@@ -221,7 +221,8 @@ async fn awaited(pid1: &Pid1, name: &str, waits: &mut Vec<JobWait>) -> Option<St
     let states = pid1.states(vec![name.to_owned()]).await.ok()?;
     let state = states.into_values().next()?;
     state.job.as_ref()?;
-    let before = pid1.all_behind(&state.name).await.unwrap_or_default();
+    let before = pid1.all_behind(&state.name).await;
+    let before = before.ok().flatten().unwrap_or_default();
     if !before.is_empty() {
         let unit = state.name.clone();
         waits.push(JobWait { unit, before });

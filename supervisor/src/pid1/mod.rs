@@ -153,18 +153,19 @@ impl Pid1 {
         Ok((state, standing))
     }
 
-    /// All units whose jobs come before the waiting start of `unit`, directly or through others.
+    /// All units whose jobs come before the waiting start of `unit`, directly or through others; `None` if it has no
+    /// start that waits.
     ///
     /// # Errors
     /// The bus's or PID 1's.
-    pub async fn all_behind(&self, unit: &str) -> zbus::Result<Vec<String>> {
+    pub async fn all_behind(&self, unit: &str) -> zbus::Result<Option<Vec<String>>> {
         /// Far more than any real chain of jobs; bounds the work if PID 1's queue is huge.
         const LIMIT: usize = 256;
         let states = self.states(vec![unit.to_owned()]).await?;
         // The job of a oneshot that runs is there until it ends, and may have others listed before it.
         let waiting = states.into_values().find(|state| !state.is_running());
         let Some((id, _)) = waiting.and_then(|state| state.job) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let mut todo = vec![id];
         let mut seen = BTreeMap::from([(id, unit.to_owned())]);
@@ -180,10 +181,9 @@ impl Pid1 {
             }
         }
         let gate = names::gate_of(unit);
-        Ok(seen
-            .into_values()
-            .filter(|name| name != unit && *name != gate)
-            .collect())
+        let behind = seen.into_values();
+        let behind = behind.filter(|name| name != unit && *name != gate);
+        Ok(Some(behind.collect()))
     }
 
     /// The id of the unit's job, if it has one.

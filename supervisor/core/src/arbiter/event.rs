@@ -33,12 +33,12 @@ pub enum Event {
         standing: Standing,
     },
     /// The answer to [`Action::LookBehindLease`]: the units whose jobs the lease's task still waits for,
-    /// directly or through others. Empty once it has started.
+    /// directly or through others.
     LookedBehindLease {
         /// The task's unit.
         unit: String,
-        /// Units that it waits for.
-        behind: Vec<String>,
+        /// Units that it waits for, none if nothing stands before it just now; `None` once it has started.
+        behind: Option<Vec<String>>,
     },
     /// A job of this unit is gone from PID 1's queue: whoever stood behind it may go on.
     JobGone {
@@ -91,7 +91,7 @@ pub enum Event {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Open the gate.
     Grant {

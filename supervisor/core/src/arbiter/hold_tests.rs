@@ -114,7 +114,7 @@ fn a_lease_whose_start_waits_for_one_that_is_held_is_taken_back() {
     assert!(actions.contains(&looks), "{actions:?}");
     let behind = a.handle(Event::LookedBehindLease {
         unit: "early".to_owned(),
-        behind: vec!["wiki".to_owned()],
+        behind: Some(vec!["wiki".to_owned()]),
     });
     let revoked = Action::Revoke {
         unit: "early".to_owned(),

@@ -15,6 +15,8 @@ mod examples;
 #[cfg(test)]
 mod hold_tests;
 mod ledger;
+#[cfg(feature = "model")]
+mod moments;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -145,7 +147,7 @@ impl Arbiter {
                 }
             }
             Event::LookedBehindLease { unit, behind } => {
-                self.looked_behind_lease(&unit, &behind, &mut actions);
+                self.looked_behind_lease(&unit, behind.as_deref(), &mut actions);
             }
             Event::JobGone { unit } => {
                 let mut moved = false;
@@ -357,12 +359,21 @@ impl Arbiter {
         actions.push(Action::Grant { unit });
     }
 
-    fn looked_behind_lease(&mut self, unit: &str, behind: &[String], actions: &mut Vec<Action>) {
+    fn looked_behind_lease(
+        &mut self,
+        unit: &str,
+        behind: Option<&[String]>,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(lease) = self.leases.get_mut(unit) else {
             return;
         };
-        if behind.is_empty() {
+        let behind = behind.unwrap_or_else(|| {
             lease.started = true;
+            &[]
+        });
+        if behind.is_empty() {
+            // Until it has started, a job may still come before it.
             lease.revoked = None;
             return;
         }
@@ -384,6 +395,12 @@ impl Arbiter {
             return;
         }
         self.forget_waiter(&unit);
+        let mut uses = uses;
+        // It may have been let in by an earlier policy.
+        for (resource, weight) in self.leases.get(&unit).iter().flat_map(|lease| &lease.uses) {
+            let held = uses.entry(resource.clone()).or_default();
+            *held = (*held).max(*weight);
+        }
         let lease = Lease {
             uses,
             presumed,

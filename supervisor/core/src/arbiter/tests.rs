@@ -111,7 +111,7 @@ fn a_lease_whose_task_waits_for_one_that_waits_for_it_is_revoked_and_keeps_its_p
     assert_eq!(actions, [Action::LookBehindLease { unit: "t".into() }]);
     let found = Event::LookedBehindLease {
         unit: "t".into(),
-        behind: vec!["x".into()],
+        behind: Some(vec!["x".into()]),
     };
     assert_eq!(
         a.handle(found.clone()),
@@ -129,9 +129,37 @@ fn a_started_task_is_never_revoked() {
     a.ask("t", 1, claim(&[("r", 1)]));
     a.handle(Event::LookedBehindLease {
         unit: "t".into(),
-        behind: vec![],
+        behind: None,
     });
     assert_eq!(a.ask("x", 3, claim(&[("r", 1)])), []);
+}
+
+#[test]
+fn a_job_may_come_before_a_task_that_was_looked_at_and_has_not_started() {
+    let mut a = arbiter(&[("r", 1)]);
+    a.ask("t", 1, claim(&[("r", 1)]));
+    a.ask("other", 2, claim(&[("r", 1)]));
+    a.handle(Event::LookedBehindLease {
+        unit: "t".into(),
+        behind: Some(vec![]),
+    });
+    let actions = a.ask("x", 3, claim(&[("r", 1)]));
+    assert_eq!(actions, [Action::LookBehindLease { unit: "t".into() }]);
+}
+
+#[test]
+fn what_was_let_in_by_an_earlier_policy_goes_on_holding_what_it_uses() {
+    let mut a = arbiter(&[("r", 1), ("s", 1)]);
+    let adopt = |uses, presumed| Event::Adopt {
+        unit: "a".into(),
+        uses,
+        since: 1,
+        presumed,
+    };
+    a.handle(adopt(uses(&[("r", 1)]), true));
+    // Its grant had been on the way, and it runs; the policy has changed meanwhile.
+    a.handle(adopt(uses(&[("s", 1)]), false));
+    assert_eq!(a.leases()["a"].uses, uses(&[("r", 1), ("s", 1)]));
 }
 
 #[test]
@@ -375,10 +403,9 @@ impl World {
                     let standing = self.standing(Self::index(&unit));
                     self.arbiter.handle(Event::Looked { unit, standing })
                 }
-                Action::LookBehindLease { unit } => self.arbiter.handle(Event::LookedBehindLease {
-                    unit,
-                    behind: vec![],
-                }),
+                Action::LookBehindLease { unit } => self
+                    .arbiter
+                    .handle(Event::LookedBehindLease { unit, behind: None }),
                 other => panic!("unexpected {other:?}"),
             };
             todo.extend(next);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::model::Usec;
 
 /// A unit that ran when a deployment began, or while it settled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Member {
     /// Its task's name in the policy.
     pub task: String,
@@ -37,7 +37,7 @@ pub struct Member {
 }
 
 /// How far a member has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Nothing has been done to it yet.

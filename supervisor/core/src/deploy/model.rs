@@ -19,7 +19,7 @@ pub const PUT_OFF: &str =
     "the host shuts down: what is to be started again is started after the next boot";
 
 /// Who opened a deployment, or took it over.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Owner {
     /// For people: `alice (uid 1000), deploy.sh (pid 123)`.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Begin {
 }
 
 /// A deployment, as it is written down before each step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Deployment {
     /// `GROUP-NUMBER`.
     pub id: String,
@@ -102,7 +102,7 @@ pub struct Deployment {
 }
 
 /// How far a deployment is, finely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// `before-settle` runs.
@@ -150,7 +150,7 @@ impl State {
 }
 
 /// A group's hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hook {
     /// Before anything is done to tasks.
     BeforeSettle,
@@ -169,7 +169,7 @@ impl Hook {
 }
 
 /// What is to be done next. Each may be done twice without harm, except where it says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Run a hook as a unit.
     Hook(Hook),

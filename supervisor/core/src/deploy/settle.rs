@@ -326,6 +326,9 @@ impl Hand<'_> {
             return false;
         }
         if self.member.phase == Phase::Freezing {
+            // Thawing comes before everything else: what is begun at this very sight would outlast it.
+            let freeze = Step::Freeze(self.unit.to_owned());
+            self.steps.retain(|step| *step != freeze);
             self.steps.push(Step::Thaw(self.unit.to_owned()));
         }
         let was = self.member.action;

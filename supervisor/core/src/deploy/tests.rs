@@ -144,6 +144,31 @@ fn a_fallback_is_taken_when_the_action_does_not_do() {
 }
 
 #[test]
+fn who_is_met_too_late_to_be_frozen_is_stopped_without() {
+    let mut slow = Unit::new("slow", DeployAction::Wait);
+    slow.rule.fallback = Some(DeployAction::Ignore);
+    let mut late = Unit::new("late", DeployAction::Freeze);
+    late.rule.fallback = Some(DeployAction::Stop);
+    late.activity = Activity::Down;
+    let mut world = World::new(vec![slow, late]);
+    let mut it = deployment(false);
+    it.advance(&world.sight(&it));
+    // It had been let in just before, and starts when time is up.
+    world.at("u1.service").activity = Activity::Running;
+    world.now += 31 * SECOND;
+    let steps = it.advance(&world.sight(&it));
+    // Thaws are taken first, so that a freeze of the same sight would stay.
+    assert!(
+        !steps.contains(&Step::Freeze("u1.service".to_owned())),
+        "{steps:?}"
+    );
+    assert!(
+        steps.contains(&Step::Stop("u1.service".to_owned())),
+        "{steps:?}"
+    );
+}
+
+#[test]
 fn what_cannot_be_frozen_falls_back_at_once_and_says_why() {
     let mut unit = Unit::new("watched", DeployAction::Freeze);
     unit.rule.fallback = Some(DeployAction::Stop);

@@ -57,11 +57,15 @@ impl Engine {
         }
         // One that is presumed or revoked keeps its place in the queue: the arbiter knows it.
         let lease = self.arbiter.leases().get(&unit);
-        if lease.is_some_and(|lease| !lease.presumed && lease.revoked.is_none())
-            && !self.is_populated(&unit).await
+        match lease
+            .filter(|it| it.revoked.is_none())
+            .map(|it| it.presumed)
         {
+            // It had been granted: what that run left behind uses the resources still.
+            Some(true) if self.has_leftovers(&unit).await => self.adopt_running(&unit),
             // The gate's old lease ended so quickly that its end wasn't seen.
-            self.release(&unit);
+            Some(false) if !self.is_populated(&unit).await => self.release(&unit),
+            _ => {}
         }
         let standing = self.with_locks(&unit, standing);
         self.request(unit, standing, Some(state)).await;
@@ -346,16 +350,11 @@ impl Engine {
     pub(super) async fn revoke(&mut self, unit: &str) {
         // Restarting the gate of a task that has started meanwhile would kill it.
         if let Some(pid1) = &self.pid1
-            && pid1
-                .all_behind(unit)
-                .await
-                .is_ok_and(|behind| behind.is_empty())
+            && let Ok(behind) = pid1.all_behind(unit).await
+            && behind.as_ref().is_none_or(Vec::is_empty)
         {
-            self.feed(Event::LookedBehindLease {
-                unit: unit.to_owned(),
-                behind: Vec::new(),
-            });
-            return;
+            let unit = unit.to_owned();
+            return self.feed(Event::LookedBehindLease { unit, behind });
         }
         tracing::warn!(
             message_id = message::REVOKED,

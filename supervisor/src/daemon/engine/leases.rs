@@ -79,6 +79,10 @@ impl Engine {
         if !holds || presumed {
             self.adopt_running(unit);
         }
+        if holds && task.is_down() && task.job.is_some() {
+            // A start on the lease of the run before: a job that came meanwhile may stand before it.
+            self.look_behind_lease(unit.to_owned()).await;
+        }
         let is_orphan = task.is_down() && task.job.is_none() && gate.job.is_none();
         if !is_orphan {
             self.orphans.remove(unit);
@@ -119,6 +123,16 @@ impl Engine {
             None => true,
             Some(pid1) => is_populated(pid1.control_group(unit).await),
         }
+    }
+
+    /// Whether processes are known to be left in the task's cgroup.
+    pub(super) async fn has_leftovers(&self, unit: &str) -> bool {
+        let Some(pid1) = &self.pid1 else {
+            return false;
+        };
+        let group = pid1.control_group(unit).await;
+        let group = group.ok().flatten();
+        group.is_some_and(|group| cgroup::is_populated(&group).unwrap_or(false))
     }
 
     /// The gate is closed, or its task has exited: the lease is over as soon as nothing runs in its name.

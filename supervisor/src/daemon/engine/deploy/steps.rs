@@ -197,6 +197,8 @@ impl Engine {
     /// All stops at once. As one transaction if those are exactly what runs of the group's stopped tasks: then
     /// systemd keeps their order; a start that waits at its gate would be cancelled by it.
     async fn stop_all(&mut self, pid1: &Pid1, id: &str, units: Vec<String>) {
+        // Another deployment may have frozen it: PID 1 waits for what is frozen, or refuses to stop it.
+        units.iter().for_each(|unit| freezer::thaw(unit));
         let Some(live) = self.deployments.all.get(id) else {
             return;
         };
