@@ -55,6 +55,7 @@ mod outside;
 mod package;
 mod policy;
 mod queue;
+mod queue_full;
 mod queue_kill;
 mod queue_polkit;
 mod refuse;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Entry> {
         hold_kill::CASES,
         queue::CASES,
         queue_polkit::CASES,
+        queue_full::CASES,
         retry::CASES,
         retry_wait::CASES,
         history::CASES,

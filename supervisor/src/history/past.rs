@@ -114,6 +114,7 @@ impl History {
 
     /// Runs that aren't over, or whose failure hasn't been examined, the oldest first: interlockd was killed.
     pub fn open_runs(&mut self) -> Vec<OpenRun> {
+        self.close_superseded();
         let sql = "SELECT id, task, unit, boot, granted, attempt, started, ended, result, exit_status, signal,
                    invocation, granted_monotonic FROM runs WHERE pending ORDER BY id";
         self.ask(|database| {
@@ -122,6 +123,23 @@ impl History {
             rows.collect()
         })
         .unwrap_or_default()
+    }
+
+    /// Runs whose end the disk had no room for, and which were followed by another of their unit: what was to follow
+    /// from them did.
+    fn close_superseded(&mut self) {
+        self.change(|transaction| {
+            transaction.execute(
+                "UPDATE runs SET pending = 0, ended = coalesce(ended, granted),
+                     result = iif(result = '', 'unknown', result)
+                 WHERE pending AND (
+                     EXISTS (SELECT 1 FROM runs AS newer
+                             WHERE newer.unit = runs.unit AND newer.ended IS NOT NULL AND newer.id > runs.id)
+                     OR EXISTS (SELECT 1 FROM runs AS newer
+                                WHERE newer.pending AND newer.unit = runs.unit AND newer.id > runs.id))",
+                [],
+            )
+        });
     }
 
     /// What an operator said of a signature.

@@ -226,6 +226,17 @@ impl Store {
         Ok(entry.optional()?)
     }
 
+    /// The run of this entry began, as is said in it.
+    ///
+    /// # Errors
+    /// If it can't be written down.
+    pub fn has_begun(&mut self, it: &Entry) -> Result<(), StoreError> {
+        let sql = "UPDATE queue SET state = 3, granted = ?2, boot = ?3 WHERE id = ?1 AND state < 2";
+        let values = params![signed(it.id), signed(it.granted), it.boot];
+        self.database()?.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
     /// It is over, and its batch counts it. Says which batch that ended.
     ///
     /// # Errors

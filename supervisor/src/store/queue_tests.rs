@@ -56,6 +56,24 @@ fn higher_priorities_come_first_then_the_order_in_which_they_came() {
 }
 
 #[test]
+fn a_beginning_may_be_written_later() {
+    let mut store = store();
+    let ids = store.submit(&[entry("a")]).unwrap();
+    let waiting = store.waiting("a").unwrap().unwrap();
+    let begun = Entry {
+        state: State::Running,
+        granted: 7,
+        boot: "boot".to_owned(),
+        ..waiting
+    };
+    store.has_begun(&begun).unwrap();
+    assert_eq!(store.running().unwrap(), [begun]);
+    assert!(store.heads("import", 9).unwrap().is_empty());
+    store.over(ids[0], Outcome::Done, 9).unwrap();
+    assert!(store.running().unwrap().is_empty());
+}
+
+#[test]
 fn no_delay_is_longer_than_is_said() {
     let mut store = store();
     for (unit, not_before) in [("near", 50), ("far", 5000)] {

@@ -55,6 +55,17 @@ fn cause(key: &str) -> Signature {
 }
 
 #[test]
+fn a_run_that_was_followed_by_another_is_not_open() {
+    let mut history = memory();
+    // Its end found no room on the disk.
+    history.began(&begun("a", 1, 2)).unwrap();
+    let other = history.began(&begun("b", 1, 2)).unwrap();
+    ran(&mut history, "a", 10, 5, "success");
+    let open: Vec<i64> = history.open_runs().iter().map(|run| run.id).collect();
+    assert_eq!(open, [other]);
+}
+
+#[test]
 fn usual_is_the_median_of_what_went_to_its_end() {
     let mut history = memory();
     for (at, length) in [(10, 10), (100, 1000), (2000, 20)] {
@@ -178,7 +189,8 @@ fn what_the_log_of_changes_holds_is_not_lost() {
     let path = dir.path().join("state.db");
     let mut history = History::open(&path);
     for at in 1..3000 {
-        history.began(&begun("t.service", at, at)).unwrap();
+        let unit = format!("t{at}.service");
+        history.began(&begun(&unit, at, at)).unwrap();
     }
     drop(history);
     assert_eq!(History::open(&path).open_runs().len(), 2999);

@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 use super::super::{Notice, QueueQuery};
 use super::Engine;
 use crate::clock;
-use crate::store::{Capacity, Entry, Outcome, Paused, Store, StoreError};
+use crate::store::{Capacity, Entry, Outcome, Paused, State, Store, StoreError};
 
 pub use capacity::CapacityView;
 pub use desk::{BatchView, QueueError, QueuedView, Selection, TaskCounts};
@@ -53,6 +53,8 @@ pub(super) struct Queue {
 /// A change that the database didn't take.
 #[derive(Debug)]
 enum Unwritten {
+    /// The beginning of an entry's run.
+    Begun(Entry),
     /// An entry's end.
     Over(u64, Outcome),
     /// An entry that is to run again.
@@ -165,6 +167,9 @@ impl Engine {
                 pace.pop_front();
             }
         }
+        if self.is_put_behind(|| Unwritten::Over(id, how)) {
+            return;
+        }
         match self.store().over(id, how, now) {
             Ok(ended) => {
                 self.batches_ended(ended);
@@ -177,8 +182,44 @@ impl Engine {
         }
     }
 
+    /// What is written depends on what was to be written before.
+    fn is_put_behind(&mut self, change: impl FnOnce() -> Unwritten) -> bool {
+        if self.queue.unwritten.is_empty() {
+            return false;
+        }
+        self.queue.unwritten.push(change());
+        self.queue.wake_in(PAUSE);
+        true
+    }
+
+    /// The run of an entry begins, which the database doesn't take. Its end is the entry's all the same, and the entry
+    /// isn't started again meanwhile.
+    pub(super) fn begins_unwritten(&mut self, unit: &str, granted: u64) -> Option<Entry> {
+        let waiting = self.store().waiting(unit).ok().flatten()?;
+        let entry = Entry {
+            state: State::Running,
+            granted,
+            boot: self.boot.clone(),
+            ..waiting
+        };
+        self.queue.unwritten.push(Unwritten::Begun(entry.clone()));
+        Some(entry)
+    }
+
+    fn entry_has_begun(&mut self, entry: Entry) {
+        if !self.is_put_behind(|| Unwritten::Begun(entry.clone()))
+            && let Err(error) = self.store().has_begun(&entry)
+        {
+            self.queue.unwritten.push(Unwritten::Begun(entry));
+            self.queue_trouble(&error);
+        }
+    }
+
     /// An entry's run is to be repeated, or tried again.
     pub(super) fn entry_runs_again(&mut self, entry: Entry) {
+        if self.is_put_behind(|| Unwritten::Again(entry.clone())) {
+            return;
+        }
         if let Err(error) = self.store().again(&entry) {
             self.queue.unwritten.push(Unwritten::Again(entry));
             self.queue_trouble(&error);
@@ -189,6 +230,9 @@ impl Engine {
 
     /// What nobody had submitted is to be tried again.
     pub(super) fn add_retry(&mut self, entry: Entry) {
+        if self.is_put_behind(|| Unwritten::Retry(entry.clone())) {
+            return;
+        }
         if let Err(error) = self.store().retry(&entry) {
             self.queue.unwritten.push(Unwritten::Retry(entry));
             self.queue_trouble(&error);
@@ -200,6 +244,7 @@ impl Engine {
     fn write_what_is_unwritten(&mut self) {
         for change in std::mem::take(&mut self.queue.unwritten) {
             match change {
+                Unwritten::Begun(entry) => self.entry_has_begun(entry),
                 Unwritten::Over(id, how) => self.entry_is_over(id, how),
                 Unwritten::Again(entry) => self.entry_runs_again(entry),
                 Unwritten::Retry(entry) => self.add_retry(entry),

@@ -76,6 +76,8 @@ impl Engine {
         self.queue.due = None;
         self.look_after_silent_starts().await;
         let worked = match self.wake_entries() {
+            // What can't be written down that it runs would be started again and again.
+            Ok(()) if !self.queue.unwritten.is_empty() => Ok(()),
             Ok(()) => self.start_entries().await,
             Err(error) => Err(error),
         };

@@ -171,7 +171,7 @@ impl Engine {
             Err(error) => {
                 // The gate opens all the same; if interlockd dies before this is written, the run is repeated.
                 self.queue_trouble(&error);
-                None
+                self.begins_unwritten(unit, granted)
             }
         };
         let attempt = entry.as_ref().map_or(1, |entry| entry.attempt);
