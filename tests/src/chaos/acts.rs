@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::dice::Dice;
 use super::driver::{Choice, Driver};
-use super::world::{ELASTIC, ELASTICITY, Role};
+use super::world::{ELASTIC, ELASTICITY, REPAIR, REPAIRED, Role};
 
 /// What may be started by hand.
 const STARTED: [Role; 3] = [Role::Any, Role::Refusable, Role::Uninterruptible];
@@ -13,7 +13,7 @@ const STARTED: [Role; 3] = [Role::Any, Role::Refusable, Role::Uninterruptible];
 const STOPPED: [Role; 2] = [Role::Any, Role::Refusable];
 
 /// With their weights.
-pub const ACTS: [Choice; 17] = [
+pub const ACTS: [Choice; 19] = [
     ("start", 300, start),
     ("start of several", 80, start_several),
     ("start of an ordered chain", 30, start_chain),
@@ -23,6 +23,8 @@ pub const ACTS: [Choice; 17] = [
     ("restart", 50, restart),
     ("cancel of a job", 40, cancel),
     ("submission", 60, submit),
+    ("cancel of submissions", 12, cancel_submissions),
+    ("repair", 15, repair),
     ("interlockctl run", 30, run),
     ("capacity", 20, capacity),
     ("pause of the queue", 10, pause),
@@ -187,7 +189,29 @@ fn submit(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
             driver.ledger.note(&format!("submitted {unit}"))?;
         }
     }
+    driver.submitted = units;
     Ok(())
+}
+
+/// Of the last that were submitted, those that still wait.
+fn cancel_submissions(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
+    let units = driver.submitted.clone();
+    if units.is_empty() {
+        return Ok(());
+    }
+    for unit in &units {
+        driver.ledger.note(&format!("undo {unit}"))?;
+    }
+    driver
+        .sh(&format!("interlockctl queue cancel {}", units.join(" ")))
+        .map(drop)
+}
+
+fn repair(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
+    driver.ledger.note(&format!("maybe {REPAIR}"))?;
+    driver.aside(&format!(
+        "interlockctl action {REPAIRED} repair --reason chaos"
+    ))
 }
 
 fn run(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {

@@ -39,6 +39,8 @@ pub struct Driver<'m> {
     pub(super) elastic: u32,
     /// The unit that is held, or was last.
     pub(super) held: String,
+    /// What was submitted last.
+    pub(super) submitted: Vec<String>,
     /// Commands that didn't return.
     pub hung: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl<'m> Driver<'m> {
             running: Vec::new(),
             elastic: ELASTICITY,
             held: String::new(),
+            submitted: Vec::new(),
             hung: Vec::new(),
         }
     }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checker::Rules;
-use super::world::{Role, World};
+use super::world::{REPAIR, REPAIRED, Role, World};
+
+/// A task that its repair must not meet.
+const ITSELF: &str = "the repaired task itself";
 
 /// The rules of a world.
 #[must_use]
@@ -16,6 +19,13 @@ pub fn of(world: &World) -> Rules {
     for (template, shares) in &world.templates {
         uses.insert(format!("{template}@.service"), shares.clone());
     }
+    // Each is the only one of its own, whatever else it uses.
+    let repaired = uses.entry(REPAIRED.to_owned()).or_default();
+    repaired.insert(ITSELF.to_owned(), 1);
+    let repair = repaired.clone();
+    uses.insert(REPAIR.to_owned(), repair);
+    let mut capacities = World::capacities();
+    capacities.insert(ITSELF.to_owned(), 1);
     let unit_of = |name: &String| {
         if world.templates.contains_key(name) {
             format!("{name}@.service")
@@ -35,7 +45,7 @@ pub fn of(world: &World) -> Rules {
             || in_a_group.contains(&task.unit())
     };
     Rules {
-        capacities: World::capacities(),
+        capacities,
         uses,
         before: world.before.clone(),
         refusable: world
@@ -50,6 +60,13 @@ pub fn of(world: &World) -> Rules {
             .filter(others)
             .map(super::world::Task::unit)
             .chain(["import@.service".to_owned()])
+            .collect(),
+        oneshots: world
+            .tasks
+            .iter()
+            .filter(|task| !task.stays_active)
+            .map(super::world::Task::unit)
+            .chain(["once@.service".to_owned(), "line@.service".to_owned()])
             .collect(),
         brings: BTreeMap::from([
             ("requires.service".into(), vec!["oneshot0.service".into()]),

@@ -28,6 +28,12 @@ const RESOURCES: [(&str, u32); 8] = [
     (ELASTIC, ELASTICITY),
 ];
 
+/// What a repair of a task calls itself; it never runs while the task does.
+pub const REPAIR: &str = "repair-of-oneshot1";
+
+/// The task that can be repaired.
+pub const REPAIRED: &str = "oneshot1.service";
+
 /// The resource whose capacity is changed.
 pub const ELASTIC: &str = "elastic";
 
@@ -203,6 +209,8 @@ impl Maker {
             self.add(&format!("ticks{number}"), "tick", "0", "Type=oneshot\n");
             self.plain(&format!("urgent{number}"), "oneshot").policy = "priority = 5\n".into();
         }
+        self.plain("preempts", "oneshot").policy =
+            "priority = 9\npreempts = [\"oneshot5\"]\n".into();
         self.add("fails", "run", "3", "Type=oneshot\n");
         self.add("fails-at-times", "run", "flaky", "Type=oneshot\n");
         self.plain("requires", "oneshot").unit_lines.extend([
@@ -278,6 +286,13 @@ impl World {
         // A dependent that needs the same share as what it depends on is the hard case.
         let uses = maker.named("oneshot0").uses.clone();
         maker.named("requires").uses = uses;
+        for name in ["preempts", "oneshot5"] {
+            maker.named(name).uses = shares(&[("one", 1)]);
+        }
+        let repair = format!(
+            "[tasks.oneshot1.actions.repair]\ncommand = [\"{PROGRAM}\", \"{REPAIR}\", \"run\", \"0.1\", \"0\"]\n"
+        );
+        maker.named("oneshot1").policy = repair;
         for (name, action) in [
             ("ticks0", "{ action = \"freeze\", fallback = \"stop\" }"),
             ("ticks1", "{ action = \"freeze\" }"),

@@ -51,6 +51,46 @@ pub fn asked(rules: &Rules, log: &Log, journal: &Journal) -> Vec<Finding> {
     findings
 }
 
+/// Starts of which PID 1 says that they are done, though the task didn't run meanwhile.
+pub fn done_without_a_run(rules: &Rules, log: &Log, journal: &Journal) -> Vec<Finding> {
+    // Between PID 1's clock and the tasks' there is none, but between a line and an entry about it.
+    const NEAR: f64 = 0.1;
+    let at = |line: usize| log.lines().get(line).map_or(f64::MAX, |line| line.at);
+    let posts = posts(log);
+    let mut asked: BTreeMap<u64, (&str, f64)> = BTreeMap::new();
+    for (number, line) in log.lines().iter().enumerate() {
+        if line.driver && line.verb == "ack" {
+            let job = line.second().parse().unwrap_or(0);
+            let since = at(asked_at(log, line.subject(), number));
+            asked.entry(job).or_insert((line.subject(), since));
+        }
+    }
+    let mut findings = Vec::new();
+    for entry in journal.job_ends() {
+        let done = entry.job_result == "done" && entry.job_type != "stop";
+        let Some((unit, since)) = asked.get(&entry.job).filter(|_| done) else {
+            continue;
+        };
+        if entry.unit != *unit || !rules.oneshots.contains(&Rules::key(unit)) {
+            continue;
+        }
+        let ran = log.runs_of(unit).any(|run| {
+            let over = posts.get(run.invocation.as_str()).copied().or(run.end);
+            at(run.begin) <= entry.at + NEAR && over.is_none_or(|over| at(over) >= since - NEAR)
+        });
+        if !ran {
+            findings.push(Finding {
+                kind: "lost",
+                text: format!(
+                    "PID 1 says that job {} of {unit} is done, and it didn't run",
+                    entry.job
+                ),
+            });
+        }
+    }
+    findings
+}
+
 /// A masked unit's starts are nobody's loss.
 fn masked(log: &Log, unit: &str, asked: usize) -> bool {
     let mut masked = false;

@@ -33,6 +33,8 @@ pub struct Rules {
     pub refusable: BTreeSet<String>,
     /// Units that somebody else starts than the driver: timers, other units, deployments, systemd's `Restart=`.
     pub started_by_others: BTreeSet<String>,
+    /// Units whose start is done when their run has ended.
+    pub oneshots: BTreeSet<String>,
     /// Units a start of which starts others, too.
     pub brings: BTreeMap<String, Vec<String>>,
 }
@@ -81,6 +83,7 @@ pub fn judge(rules: &Rules, log: &Log, journal: &Journal) -> (Vec<Finding>, Figu
     findings.extend(held::findings(rules, log));
     findings.extend(held::by_operators(log));
     findings.extend(account::asked(rules, log, journal));
+    findings.extend(account::done_without_a_run(rules, log, journal));
     findings.extend(account::submitted(log));
     findings.extend(account::doubled(rules, log));
     findings.extend(failure::findings(log, journal));

@@ -181,6 +181,26 @@ fn a_refusable_start_may_be_refused_but_not_vanish_as_done() {
 }
 
 #[test]
+fn what_is_done_has_run() {
+    let rules = Rules {
+        oneshots: BTreeSet::from(["a.service".into()]),
+        ..rules()
+    };
+    let done = entry(
+        3,
+        "a.service",
+        "\"JOB_ID\":\"5\",\"JOB_TYPE\":\"start\",\"JOB_RESULT\":\"done\"",
+    );
+    let journal = Journal::parse(&done);
+    let of = |lines: &[&str]| kinds(&account::done_without_a_run(&rules, &log(lines), &journal));
+    let asked = ["driver ask a.service", "driver ack a.service 5"];
+    assert_eq!(of(&asked), ["lost"]);
+    assert!(of(&[&asked[..], &["begin a.service 1", "end a.service 1 0"]].concat()).is_empty());
+    let too_late = ["driver nothing", "driver nothing", "begin a.service 1"];
+    assert_eq!(of(&[&asked[..], &too_late].concat()), ["lost"]);
+}
+
+#[test]
 fn submissions_run_as_often_as_they_fail_and_once_more() {
     let fine = [
         "driver submit i@1-1.service",
