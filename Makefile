@@ -4,13 +4,15 @@ CARGO ?= cargo
 VERSION ?= 257
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test fuzz deny bench soak rpm install lint shell host-packages
+.PHONY: help build demo test model mutants fuzz deny bench soak rpm install lint shell host-packages
 
 help:
 	@echo 'build    release binaries'
 	@echo 'install  into DESTDIR, below the usual directories'
 	@echo 'rpm      target/rpm/*.rpm'
 	@echo 'test     format, lints, unit tests, and the cases on real systemd (as root)'
+	@echo 'model    the arbiter and the deployments in every order of events (SETUP=NAME: one setup alone)'
+	@echo 'mutants  whether the model finds faults that are put in'
 	@echo 'lint     format and lints alone'
 	@echo 'deny     licences, versions and sources of the dependencies (builds cargo-deny once)'
 	@echo 'demo     real dnf without and with interlock, a dnf that waits for itself, a deployment (as root, four minutes)'
@@ -32,6 +34,12 @@ host-packages:
 
 test: host-packages
 	@CARGO='$(CARGO)' tests/run.sh
+
+model:
+	$(CARGO) run --quiet --locked --profile model -p interlock-model -- $(SETUP)
+
+mutants:
+	@CARGO='$(CARGO)' tests/model/mutants.sh
 
 demo: host-packages
 	$(CARGO) run --quiet --locked -p interlock-tests --bin demo

@@ -30,6 +30,7 @@ step() {
 step format "$cargo" fmt --all --check
 step lints "$cargo" clippy --workspace --all-targets --locked -- -D warnings
 step 'unit tests' "$cargo" test --workspace --exclude interlock-tests --locked --no-fail-fast
+step model "$cargo" run --quiet --locked --profile model -p interlock-model
 step 'integration tests' "$cargo" test -p interlock-tests --locked --no-fail-fast
 
 echo "$passed passed, $failed failed"

@@ -1,0 +1,186 @@
+//! The world as [`crate::search`] goes through it.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+
+use crate::faults;
+use crate::search::Machine;
+use crate::setup::{Setup, TASKS};
+use crate::world::{Daemon, Event, Gate, World};
+
+/// A setup, as a machine.
+pub struct Interlock<'a>(pub &'a Setup);
+
+/// 64 bits that tell worlds apart.
+pub fn fingerprint(world: &World) -> u64 {
+    FixedState::default().hash_one(world)
+}
+
+impl Machine for Interlock<'_> {
+    type State = World;
+    type Event = Event;
+
+    fn initial(&self) -> World {
+        let setup = self.0;
+        let mut world = World {
+            units: Default::default(),
+            locked: 0,
+            held: 0,
+            policy: 0,
+            stored: [None, None],
+            owners: [false; 2],
+            clocks: [0; 2],
+            daemon: None,
+            budget: setup.budget.clone(),
+            fault: None,
+        };
+        self.happen(&mut world, Event::Up);
+        world
+    }
+
+    fn next(&self, world: &World, out: &mut Vec<(Event, World)>) {
+        let setup = self.0;
+        let mut events = Vec::new();
+        let is_busy = world.daemon.as_ref().is_some_and(|it| !it.is_idle());
+        if setup.is_eager && !is_busy {
+            let mut seen = world.clone();
+            self.happen(&mut seen, Event::Round);
+            if fingerprint(&seen) != fingerprint(world) {
+                out.push((Event::Round, seen));
+                if world.budget.crashes > 0 {
+                    let mut killed = world.clone();
+                    self.happen(&mut killed, Event::Crash);
+                    out.push((Event::Crash, killed));
+                }
+                return;
+            }
+        }
+        if setup.is_fine || !is_busy {
+            world.pid1_events(setup, &mut events);
+        } else if world.budget.crashes > 0 {
+            events.push(Event::Crash);
+        }
+        world.daemon_events(setup, &mut events);
+        out.extend(events.into_iter().map(|event| {
+            let mut next = world.clone();
+            self.happen(&mut next, event);
+            (event, next)
+        }));
+    }
+
+    fn fingerprint(&self, world: &World) -> u64 {
+        fingerprint(world)
+    }
+
+    fn fault(&self, world: &World) -> Option<String> {
+        faults::fault(self.0, world)
+    }
+
+    fn open(&self, world: &World) -> u16 {
+        let waits = world.units.iter().enumerate();
+        let waits = waits.filter(|(_, it)| it.waits());
+        let open = waits.fold(0, |open, (at, _)| open | 1 << at);
+        let live = world.stored.iter().enumerate();
+        let live = live.filter(|(_, it)| it.is_some());
+        live.fold(open, |open, (at, _)| open | 1 << (TASKS + at))
+    }
+}
+
+impl Interlock<'_> {
+    /// Has it happen.
+    pub fn happen(&self, world: &mut World, event: Event) {
+        let setup = self.0;
+        if !world.pid1_event(setup, event) {
+            world.daemon_event(setup, event);
+            if !setup.is_fine {
+                world.go_on(setup, event);
+            }
+        }
+        if setup.is_prompt {
+            world.hear_all(setup);
+        }
+        world.forget(setup);
+    }
+}
+
+impl World {
+    /// A daemon that nobody kills does all that follows before it hears of anything else. One that may be killed
+    /// stops after each thing that somebody can see: what only it knows is forgotten with it.
+    fn go_on(&mut self, setup: &Setup, event: Event) {
+        let stops = self.budget.crashes > 0;
+        let mut acts = !(stops && event == Event::Act);
+        while let Some(daemon) = &self.daemon {
+            let is_step = !daemon.steps.is_empty();
+            if is_step && !stops {
+                self.step(setup);
+            } else if !is_step && !daemon.actions.is_empty() && acts {
+                acts = !self.act(setup) || !stops;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The daemon hears of all that it doesn't know.
+    fn hear_all(&mut self, setup: &Setup) {
+        let mut news = Vec::new();
+        while self.daemon.as_ref().is_some_and(Daemon::is_idle) {
+            self.news(&mut news);
+            let Some(event) = news.first().copied() else {
+                return;
+            };
+            news.clear();
+            self.daemon_event(setup, event);
+            self.go_on(setup, event);
+        }
+    }
+
+    /// Forgets what nothing depends on, and when things were but for their order.
+    fn forget(&mut self, setup: &Setup) {
+        let is_rebuilt =
+            self.budget.crashes > 0 || self.budget.reloads > 0 || self.daemon.is_none();
+        for it in &mut self.units {
+            if !(it.works() || it.go || it.gate == Gate::Open) {
+                it.used = 0;
+            }
+            if it.gate != Gate::Waiting || it.go {
+                it.asked = 0;
+                it.heard = 0;
+            }
+            if !is_rebuilt {
+                it.asked = 0;
+            }
+        }
+        let is_fresh = self.daemon.as_ref().is_some_and(|it| it.arbiter.is_fresh());
+        if let Some(daemon) = self.daemon.as_mut().filter(|_| is_fresh) {
+            let may_revoke = !setup.order.is_empty();
+            let arbiter = &mut daemon.arbiter;
+            arbiter.change(|arbiter| arbiter.rename_moments(may_revoke, |moment| moment));
+        }
+        let arbiter = self.daemon.as_ref().map(|it| it.arbiter.moments());
+        let mut moments: BTreeSet<u64> = arbiter.unwrap_or_default();
+        moments.extend(self.units.iter().flat_map(|it| [it.asked, it.heard]));
+        moments.insert(0);
+        let is_named = moments
+            .iter()
+            .zip(0..)
+            .all(|(moment, name)| *moment == name);
+        if !is_named {
+            let moments: Vec<u64> = moments.into_iter().collect();
+            let name = |moment: u64| moments.partition_point(|it| *it < moment) as u64;
+            for it in &mut self.units {
+                it.asked = name(it.asked);
+                it.heard = name(it.heard);
+            }
+            if let Some(daemon) = &mut self.daemon {
+                let arbiter = &mut daemon.arbiter;
+                arbiter.change(|arbiter| arbiter.rename_moments(true, name));
+            }
+        }
+        if let Some(daemon) = &mut self.daemon {
+            daemon.arbiter.settle();
+        }
+    }
+}
