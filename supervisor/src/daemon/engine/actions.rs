@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use interlock_core::arbiter::{Uses, resources, share_of_unit, unit_of_share};
 use interlock_generator::names;
-use interlock_generator::policy::is_unit_name;
 use interlock_generator::policy::settings::{ExpandError, Task};
 
 use super::super::words::{list, short_list};
@@ -222,11 +221,11 @@ impl Engine {
         if request.reason.len() > REASON {
             return Err(ActionError::ReasonTooLong);
         }
-        let no_such_task = || ActionError::NoSuchTask(request.task.clone());
+        let no_such_task = || match self.bad_unit(&request.task) {
+            Some(unit) => ActionError::BadUnit(unit),
+            None => ActionError::NoSuchTask(request.task.clone()),
+        };
         let unit = self.resolve(&request.task).ok_or_else(no_such_task)?;
-        if !is_unit_name(&unit) {
-            return Err(ActionError::BadUnit(unit));
-        }
         let task = self.policy.task_of(&unit).ok_or_else(no_such_task)?;
         let action = task.actions.get(&request.action);
         let action = action.ok_or_else(|| ActionError::NoSuchAction {

@@ -118,9 +118,23 @@ impl Engine {
         if let Some(task) = settings.tasks().values().find(by_alias) {
             return Some(task.unit.clone());
         }
+        if name.ends_with(".service") {
+            // Whoever names a unit means that one, and no other that resembles it.
+            return None;
+        }
         let (task, instance) = instance::split(name)?;
         instance::of_template(&settings.tasks().get(task)?.unit, instance)
             .filter(|unit| is_unit_name(unit))
+    }
+
+    /// The unit that a name stands for by the policy, though no unit can be called so.
+    pub(super) fn bad_unit(&self, name: &str) -> Option<String> {
+        let with_suffix = format!("{name}.service");
+        let mut units = [name, &with_suffix].into_iter();
+        let bad = units.find(|unit| {
+            self.policy.settings().task_of_unit(unit).is_some() && !is_unit_name(unit)
+        });
+        bad.map(str::to_owned)
     }
 
     pub(super) fn task_view(&self, name: &str) -> Option<TaskView> {
