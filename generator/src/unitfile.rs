@@ -250,7 +250,7 @@ fn is_unit_name(name: &str) -> bool {
 }
 
 /// Code points that systemd's UTF-8 check refuses though they are valid UTF-8.
-pub(crate) fn is_noncharacter(character: char) -> bool {
+pub fn is_noncharacter(character: char) -> bool {
     let code = u32::from(character);
     (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }

@@ -14,10 +14,9 @@ NAME, ROOT = "org.interlock.Interlock1", "/org/interlock/Interlock1"
 # So long a call may take, seconds; a policy is reloaded in that time.
 PATIENCE = 25
 
-# Without noncharacters (U+FDD0): sd-bus takes no message that has one, so that busctl couldn't say what is left.
 HOSTILE = [
     "", " ", "\n", "a\nb", "\t", "\x01", "\x7f", "\x1b[2J", "%", "%n", "%i", "$HOME", "${X}", ";", "'", '"', "\\", "\\x20",
-    "--", "-1", "0", "../../etc/passwd", "/", "//", "a/b", "*", "?", "[a]", "é", "漢字🚂", "\u202e", "\ufeff",
+    "--", "-1", "0", "../../etc/passwd", "/", "//", "a/b", "*", "?", "[a]", "é", "漢字🚂", "\u202e", "\ufeff", "\ufdd0",
     "a@", "@", "@.service", "a@b@c", ".service", "a.service.d", "x" * 300, "y" * 5000, "first", "last", "priority=1",
     "true", "null", "1e309", "99999999999999999999", "10min", "18446744073709551615s", "infinity", "'; DROP TABLE queue; --",
     "transient", "permanent", "prometheus", "failed=1:2", "all", "{}", "queued", "running",

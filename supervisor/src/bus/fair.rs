@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use interlock_generator::unitfile::is_noncharacter;
 use zbus::message::{Header, Message};
 use zbus::names::{InterfaceName, MemberName, OwnedUniqueName};
 use zbus::object_server::{DispatchResult, Interface, ObjectServer, SignalEmitter};
@@ -85,8 +86,8 @@ impl Drop for Turn {
     }
 }
 
-/// Whether what came with a call is of a size that somebody may mean.
-fn check_size(message: &Message) -> fdo::Result<()> {
+/// Whether what came with a call is of a size that somebody may mean, and text that can be given back to everybody.
+fn check_arguments(message: &Message) -> fdo::Result<()> {
     let body = message.body();
     if body.len() > MOST {
         return Err(fdo::Error::LimitsExceeded(format!(
@@ -94,35 +95,43 @@ fn check_size(message: &Message) -> fdo::Result<()> {
             body.len()
         )));
     }
-    if body.len() <= LONGEST {
+    // Most calls have little to look at, and nothing that noncharacters are made of.
+    if body.len() <= LONGEST && body.data().is_ascii() {
         return Ok(());
     }
     // What can't be read is refused by whoever wants to read it.
-    let longest = body
-        .deserialize::<Structure<'_>>()
-        .map_or(0, |it| it.fields().iter().map(longest).max().unwrap_or(0));
-    match longest > LONGEST {
-        true => Err(fdo::Error::InvalidArgs(format!(
-            "an argument is {longest} bytes long; at most {LONGEST} are taken"
-        ))),
-        false => Ok(()),
+    body.deserialize::<Structure<'_>>()
+        .map_or(Ok(()), |it| it.fields().iter().try_for_each(check))
+}
+
+/// Whether every text in a value may be taken.
+fn check(value: &Variant<'_>) -> fdo::Result<()> {
+    match value {
+        Variant::Str(text) => check_text(text),
+        Variant::Variant(value) => check(value),
+        Variant::Array(array) => array.inner().iter().try_for_each(check),
+        Variant::Dict(dict) => dict
+            .iter()
+            .try_for_each(|(key, value)| check(key).and_then(|()| check(value))),
+        Variant::Structure(it) => it.fields().iter().try_for_each(check),
+        _ => Ok(()),
     }
 }
 
-/// Bytes of the longest text in a value.
-fn longest(value: &Variant<'_>) -> usize {
-    let most = |values: &mut dyn Iterator<Item = usize>| values.max().unwrap_or(0);
-    match value {
-        Variant::Str(text) => text.len(),
-        Variant::Variant(value) => longest(value),
-        Variant::Array(array) => most(&mut array.inner().iter().map(longest)),
-        Variant::Dict(dict) => most(
-            &mut dict
-                .iter()
-                .map(|(key, value)| longest(key).max(longest(value))),
-        ),
-        Variant::Structure(it) => most(&mut it.fields().iter().map(longest)),
-        _ => 0,
+fn check_text(text: &str) -> fdo::Result<()> {
+    if text.len() > LONGEST {
+        return Err(fdo::Error::InvalidArgs(format!(
+            "an argument is {} bytes long; at most {LONGEST} are taken",
+            text.len()
+        )));
+    }
+    // sd-bus, and so busctl(1) and systemd, would refuse every message that has it in it.
+    match text.chars().find(|c| is_noncharacter(*c)) {
+        Some(bad) => Err(fdo::Error::InvalidArgs(format!(
+            "an argument contains {}, which is no character: remove it",
+            bad.escape_unicode()
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -131,7 +140,7 @@ fn in_turn<'call>(
     message: &'call Message,
     call: impl FnOnce() -> DispatchResult<'call>,
 ) -> DispatchResult<'call> {
-    let turn = check_size(message).and_then(|()| Turn::take(&message.header()));
+    let turn = check_arguments(message).and_then(|()| Turn::take(&message.header()));
     match turn {
         Ok(turn) => match call() {
             DispatchResult::Async(work) => DispatchResult::Async(Box::pin(async move {
@@ -261,15 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn long_arguments_are_refused_and_many_are_taken() {
-        assert!(check_size(&call(":1.1", "short")).is_ok());
-        assert!(check_size(&call(":1.1", &"x".repeat(LONGEST))).is_ok());
-        let refused = check_size(&call(":1.1", &"x".repeat(LONGEST + 1)));
+    fn long_arguments_and_noncharacters_are_refused_and_many_are_taken() {
+        assert!(check_arguments(&call(":1.1", "short")).is_ok());
+        assert!(check_arguments(&call(":1.1", &"x".repeat(LONGEST))).is_ok());
+        let refused = check_arguments(&call(":1.1", &"x".repeat(LONGEST + 1)));
         assert!(matches!(refused, Err(fdo::Error::InvalidArgs(_))));
-        let refused = check_size(&call(":1.1", &"x".repeat(MOST)));
+        let refused = check_arguments(&call(":1.1", &"x".repeat(MOST)));
         assert!(matches!(refused, Err(fdo::Error::LimitsExceeded(_))));
+        for bad in ["\u{fdd0}", "well\u{fffe}", "\u{10ffff}"] {
+            let refused = check_arguments(&call(":1.1", bad));
+            assert!(
+                matches!(refused, Err(fdo::Error::InvalidArgs(_))),
+                "{bad:?}"
+            );
+        }
+        assert!(check_arguments(&call(":1.1", "Grüße \u{fffd} 日本")).is_ok());
         let many = Message::method_call("/", "Submit");
         let many = many.build(&(vec!["x".repeat(100); 20_000],)).unwrap();
-        assert!(check_size(&many).is_ok());
+        assert!(check_arguments(&many).is_ok());
     }
 }

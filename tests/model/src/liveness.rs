@@ -179,8 +179,18 @@ mod tests {
 
     #[test]
     fn what_leads_out_again_and_again_is_taken_some_time() {
-        let toy = Toy(vec![vec![(1, Free)], vec![(0, Free), (2, Fair(3))], vec![]]);
+        let toy = Toy(vec![
+            vec![(1, Fair(1))],
+            vec![(0, Fair(2)), (2, Fair(3))],
+            vec![],
+        ]);
         assert_eq!(fair_loop(&toy, |state| state < 2), None);
+    }
+
+    #[test]
+    fn who_is_owed_nothing_may_stay_where_he_is() {
+        let toy = Toy(vec![vec![(1, Free)], vec![(0, Free), (2, Fair(3))], vec![]]);
+        assert_eq!(fair_loop(&toy, |state| state < 2), Some(0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use interlock_core::ending::End;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::Engine;
 use super::conclude::unknown_end;
@@ -39,14 +40,18 @@ impl Engine {
         self.recover_ungated().await;
         self.find_ungated_runs().await;
         let lost = self.lost_runs();
-        let asked = lost.iter().map(|it| async {
+        let deadline = Instant::now() + PATIENCE;
+        // Each for itself: what is found in time counts, however long others take.
+        let asked = lost.iter().map(|it| async move {
             match &it.end {
                 Some(end) => Some(end.clone()),
-                None => logs::end_of(&it.unit, it.granted).await,
+                None => {
+                    let end = logs::end_of(&it.unit, it.granted);
+                    timeout_at(deadline, end).await.ok().flatten()
+                }
             }
         });
-        let ends = tokio::time::timeout(PATIENCE, join_all(asked)).await;
-        let mut ends = ends.unwrap_or_default().into_iter();
+        let mut ends = join_all(asked).await.into_iter();
         for it in lost {
             self.pulse.beat();
             let found = ends.next().flatten();
