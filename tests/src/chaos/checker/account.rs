@@ -67,7 +67,9 @@ pub fn done_without_a_run(rules: &Rules, log: &Log, journal: &Journal) -> Vec<Fi
     }
     let mut findings = Vec::new();
     for entry in journal.job_ends() {
-        let done = entry.job_result == "done" && entry.job_type != "stop";
+        // The first half of a restart, too, ends with a word of its own; the job goes on as a start.
+        let done =
+            entry.job_result == "done" && !["stop", "restart"].contains(&entry.job_type.as_str());
         let Some((unit, since)) = asked.get(&entry.job).filter(|_| done) else {
             continue;
         };

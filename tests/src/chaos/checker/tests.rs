@@ -191,13 +191,19 @@ fn what_is_done_has_run() {
         "a.service",
         "\"JOB_ID\":\"5\",\"JOB_TYPE\":\"start\",\"JOB_RESULT\":\"done\"",
     );
-    let journal = Journal::parse(&done);
-    let of = |lines: &[&str]| kinds(&account::done_without_a_run(&rules, &log(lines), &journal));
+    let of = |lines: &[&str]| {
+        let journal = Journal::parse(&done);
+        kinds(&account::done_without_a_run(&rules, &log(lines), &journal))
+    };
     let asked = ["driver ask a.service", "driver ack a.service 5"];
     assert_eq!(of(&asked), ["lost"]);
     assert!(of(&[&asked[..], &["begin a.service 1", "end a.service 1 0"]].concat()).is_empty());
     let too_late = ["driver nothing", "driver nothing", "begin a.service 1"];
     assert_eq!(of(&[&asked[..], &too_late].concat()), ["lost"]);
+
+    // The first half of a restart that systemd does by itself, and that a start joins: the unit is down.
+    let half = Journal::parse(&done.replace("\"start\"", "\"restart\""));
+    assert!(account::done_without_a_run(&rules, &log(&asked), &half).is_empty());
 }
 
 #[test]
