@@ -101,6 +101,8 @@ pub struct Entry {
     pub boot: String,
     /// When its run's lease was granted, microseconds of `CLOCK_REALTIME`; 0 if it doesn't run.
     pub granted: u64,
+    /// The same, microseconds of `CLOCK_MONOTONIC`; 0 if it isn't known.
+    pub granted_monotonic: u64,
 }
 
 /// What became of an entry.

@@ -9,7 +9,7 @@ use super::entry::{Entry, Kind, Outcome, State};
 use super::{Store, StoreError, batches, signed, unsigned};
 
 pub(super) const COLUMNS: &str = "id, unit, task, state, kind, priority, position, batch, by, at, not_before, not_after, attempt,
-     signatures, after_unit, after_pid, after_start, boot, granted";
+     signatures, after_unit, after_pid, after_start, boot, granted, granted_monotonic";
 
 pub(super) fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
     database.execute_batch(
@@ -20,7 +20,8 @@ pub(super) fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
              not_before INTEGER NOT NULL, not_after INTEGER NOT NULL,
              attempt INTEGER NOT NULL, signatures TEXT NOT NULL,
              after_unit TEXT NOT NULL, after_pid INTEGER NOT NULL, after_start INTEGER NOT NULL,
-             boot TEXT NOT NULL, granted INTEGER NOT NULL) STRICT;
+             boot TEXT NOT NULL, granted INTEGER NOT NULL,
+             granted_monotonic INTEGER NOT NULL DEFAULT 0) STRICT;
          CREATE INDEX IF NOT EXISTS queue_next ON queue (state, task, priority DESC, position);
          CREATE INDEX IF NOT EXISTS queue_due ON queue (state, not_before);
          CREATE INDEX IF NOT EXISTS queue_position ON queue (position);
@@ -31,7 +32,19 @@ pub(super) fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
              WHERE state = 2;
          CREATE INDEX IF NOT EXISTS queue_running ON queue (unit) WHERE state = 3;",
     )?;
+    add_monotonic(database)?;
     take_over_submissions(database)
+}
+
+/// What an earlier version made had no such column.
+fn add_monotonic(database: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT count(*) FROM pragma_table_info('queue') WHERE name = 'granted_monotonic'";
+    if database.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        database.execute_batch(
+            "ALTER TABLE queue ADD COLUMN granted_monotonic INTEGER NOT NULL DEFAULT 0;",
+        )?;
+    }
+    Ok(())
 }
 
 /// What an earlier version kept: all of it waited for something, or was about to be started.
@@ -217,12 +230,20 @@ impl Store {
     ///
     /// # Errors
     /// If it can't be written down.
-    pub fn begins(&mut self, unit: &str, at: u64, boot: &str) -> Result<Option<Entry>, StoreError> {
+    pub fn begins(
+        &mut self,
+        unit: &str,
+        at: u64,
+        monotonic: u64,
+        boot: &str,
+    ) -> Result<Option<Entry>, StoreError> {
         let sql = format!(
-            "UPDATE queue SET state = 3, granted = ?2, boot = ?3 WHERE unit = ?1 AND state < 2 RETURNING {COLUMNS}"
+            "UPDATE queue SET state = 3, granted = ?2, granted_monotonic = ?3, boot = ?4
+             WHERE unit = ?1 AND state < 2 RETURNING {COLUMNS}"
         );
         let mut statement = self.database()?.prepare_cached(&sql)?;
-        let entry = statement.query_row(params![unit, signed(at), boot], read);
+        let values = params![unit, signed(at), signed(monotonic), boot];
+        let entry = statement.query_row(values, read);
         Ok(entry.optional()?)
     }
 
@@ -231,8 +252,10 @@ impl Store {
     /// # Errors
     /// If it can't be written down.
     pub fn has_begun(&mut self, it: &Entry) -> Result<(), StoreError> {
-        let sql = "UPDATE queue SET state = 3, granted = ?2, boot = ?3 WHERE id = ?1 AND state < 2";
-        let values = params![signed(it.id), signed(it.granted), it.boot];
+        let sql = "UPDATE queue SET state = 3, granted = ?2, granted_monotonic = ?3, boot = ?4
+                   WHERE id = ?1 AND state < 2";
+        let (granted, monotonic) = (signed(it.granted), signed(it.granted_monotonic));
+        let values = params![signed(it.id), granted, monotonic, it.boot];
         self.database()?.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
@@ -259,7 +282,7 @@ impl Store {
             _ => State::Delayed,
         };
         let sql = "UPDATE OR IGNORE queue SET state = ?2, not_before = ?3, not_after = ?4, attempt = ?5, signatures = ?6,
-                   granted = 0 WHERE id = ?1 AND state = 3";
+                   granted = 0, granted_monotonic = 0 WHERE id = ?1 AND state = 3";
         let values = params![
             signed(it.id),
             state.number(),
@@ -422,6 +445,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
         after_start: number(16)?,
         boot: row.get(17)?,
         granted: number(18)?,
+        granted_monotonic: number(19)?,
     })
 }
 

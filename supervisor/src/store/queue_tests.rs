@@ -27,9 +27,10 @@ fn a_unit_waits_once_and_anew_while_it_runs() {
     let mut store = store();
     let first = store.submit(&[entry("a"), entry("b")]).unwrap();
     assert_eq!(store.submit(&[entry("a")]).unwrap(), first[..1]);
-    let running = store.begins("a", 5, "boot").unwrap().unwrap();
+    let running = store.begins("a", 5, 1, "boot").unwrap().unwrap();
     assert_eq!((running.id, running.granted), (first[0], 5));
-    assert_eq!(store.begins("a", 6, "boot").unwrap(), None);
+    assert_eq!(running.granted_monotonic, 1);
+    assert_eq!(store.begins("a", 6, 1, "boot").unwrap(), None);
     let next = store.submit(&[entry("a")]).unwrap();
     assert_ne!(next, first[..1]);
     assert_eq!(units(&store.running().unwrap()), ["a"]);
@@ -78,7 +79,7 @@ fn no_delay_is_longer_than_is_said() {
     let mut store = store();
     for (unit, not_before) in [("near", 50), ("far", 5000)] {
         store.submit(&[entry(unit)]).unwrap();
-        let mut it = store.begins(unit, 5, "boot").unwrap().unwrap();
+        let mut it = store.begins(unit, 5, 1, "boot").unwrap().unwrap();
         it.not_before = not_before;
         store.again(&it).unwrap();
     }
@@ -97,7 +98,7 @@ fn no_delay_is_longer_than_is_said() {
 fn a_retry_sleeps_until_it_is_due_and_a_submission_wakes_it() {
     let mut store = store();
     store.submit(&[entry("a")]).unwrap();
-    let mut it = store.begins("a", 5, "boot").unwrap().unwrap();
+    let mut it = store.begins("a", 5, 1, "boot").unwrap().unwrap();
     it.not_before = 100;
     it.attempt = 2;
     it.signatures = vec!["x".to_owned()];
@@ -108,7 +109,7 @@ fn a_retry_sleeps_until_it_is_due_and_a_submission_wakes_it() {
     assert_eq!(store.wake(100).unwrap().len(), 1);
     let head = store.heads("import", 9).unwrap().pop().unwrap();
     assert_eq!((head.attempt, head.signatures), (2, vec!["x".to_owned()]));
-    store.begins("a", 5, "boot").unwrap().unwrap();
+    store.begins("a", 5, 1, "boot").unwrap().unwrap();
     store.again(&it).unwrap();
     store.submit(&[entry("a")]).unwrap();
     let head = store.heads("import", 9).unwrap().pop().unwrap();
@@ -119,7 +120,7 @@ fn a_retry_sleeps_until_it_is_due_and_a_submission_wakes_it() {
 fn what_was_submitted_anew_while_it_ran_is_not_retried_as_well() {
     let mut store = store();
     store.submit(&[entry("a")]).unwrap();
-    let it = store.begins("a", 5, "boot").unwrap().unwrap();
+    let it = store.begins("a", 5, 1, "boot").unwrap().unwrap();
     store.submit(&[entry("a")]).unwrap();
     store.again(&it).unwrap();
     store.retry(&entry("a")).unwrap();
@@ -140,7 +141,7 @@ fn a_batch_counts_each_of_its_entries_once() {
     let ids = store
         .submit(&[of_batch("a"), of_batch("b"), of_batch("c"), of_batch("d")])
         .unwrap();
-    store.begins("b", 5, "boot").unwrap();
+    store.begins("b", 5, 1, "boot").unwrap();
     let it = &store.batches().unwrap()[0];
     assert_eq!((it.total, it.running, it.waiting()), (3, 1, 2));
     assert_eq!(store.over(ids[1], Outcome::Done, 7).unwrap(), None);
@@ -165,7 +166,7 @@ fn many_are_cancelled_at_once_but_those_that_run_or_are_spared() {
         it.by = by.to_owned();
     }
     let ids = store.submit(&entries).unwrap();
-    store.begins("a", 5, "boot").unwrap();
+    store.begins("a", 5, 1, "boot").unwrap();
     let of_batch = Filter {
         batch: Some(batch),
         ..Filter::default()
@@ -197,7 +198,7 @@ fn what_waits_for_something_is_queued_after_it() {
     let ids = store.submit(&[behind.clone(), behind]).unwrap();
     assert_eq!(ids[0], ids[1]);
     // A run before that doesn't serve it.
-    assert_eq!(store.begins("a", 5, "boot").unwrap(), None);
+    assert_eq!(store.begins("a", 5, 1, "boot").unwrap(), None);
     store.submit(&[entry("a")]).unwrap();
     store.nothing_before(ids[0]).unwrap();
     assert_eq!(store.counts().unwrap()["import"].queued, 1);
@@ -225,5 +226,22 @@ fn what_an_earlier_version_kept_is_still_to_be_done() {
         let store = Store::open(&path);
         assert_eq!(units(&store.behind().unwrap()), ["a.service"]);
         assert_eq!(units(&store.running().unwrap()), ["b.service"]);
+    }
+}
+
+#[test]
+fn a_queue_of_an_earlier_version_gets_the_column_that_it_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut store = Store::open(&path);
+    store.submit(&[entry("a")]).unwrap();
+    drop(store);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("ALTER TABLE queue DROP COLUMN granted_monotonic")
+        .unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let mut store = Store::open(&path);
+        assert_eq!(store.counts().unwrap()["import"].queued, 1);
     }
 }

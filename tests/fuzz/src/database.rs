@@ -355,7 +355,7 @@ fn change(history: &mut History, store: &mut Store, path: &Path) {
     entries[1].not_before = NOW + HOUR;
     let ids = store.submit(&entries).unwrap_or_default();
     let _ = store.wake(NOW);
-    let _ = store.begins("t@3.service", NOW, "boot");
+    let _ = store.begins("t@3.service", NOW, NOW, "boot");
     if let [first, second, ..] = ids[..] {
         let _ = store.move_to(&[first], Next::First);
         let _ = store.move_to(&[second, first], Next::Last);

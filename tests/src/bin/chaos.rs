@@ -1,10 +1,11 @@
 //! `make soak`: chaos for as long as one likes, with a report.
 //!
 //! usage: chaos DURATION [VERSION|all] [SEED]
+//!        chaos judge DIR SEED     (evidence of a run again, by the checker as it is)
 //! Rounds of ten minutes at most, each on a fresh machine and with the next seed; a seed that is given is the only one.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,13 +35,24 @@ fn span(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(number * seconds))
 }
 
+fn judge(dir: &Path, seed: u64) -> Result<ExitCode> {
+    let findings = chaos::judge_again(dir, seed)?;
+    for finding in &findings {
+        println!("{}: {}", finding.kind, finding.text);
+    }
+    println!("{} findings", findings.len());
+    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+}
+
 fn main() -> Result<ExitCode> {
+    const USAGE: &str = "usage: chaos DURATION [VERSION|all] [SEED], chaos judge DIR SEED";
     let mut args = std::env::args().skip(1);
-    let duration = span(
-        &args
-            .next()
-            .context("usage: chaos DURATION [VERSION|all] [SEED]")?,
-    )?;
+    let first = args.next().context(USAGE)?;
+    if first == "judge" {
+        let (dir, seed) = (args.next().context(USAGE)?, args.next().context(USAGE)?);
+        return judge(Path::new(&dir), seed.parse().context("SEED is a number")?);
+    }
+    let duration = span(&first)?;
     let versions = match args.next().as_deref() {
         None | Some("all" | "") => Version::ALL.to_vec(),
         Some(version) => vec![version.parse()?],

@@ -141,6 +141,21 @@ pub fn run(version: Version, seed: u64, duration: Duration, keep: &Path) -> Resu
     })
 }
 
+/// Judges kept evidence again, of a run with this seed.
+///
+/// # Errors
+///
+/// If it isn't there.
+pub fn judge_again(dir: &Path, seed: u64) -> Result<Vec<Finding>> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))
+    };
+    let log = Log::parse(&read("log")?);
+    let journal = Journal::parse(&read("pid1.json")?);
+    Ok(checker::judge(&rules::of(&World::of(seed)), &log, &journal).0)
+}
+
 fn read_journal(machine: &Machine, cursor: &str) -> Result<String> {
     let output = machine
         .spawn(&format!(

@@ -1,5 +1,10 @@
 //! The log of tasks and driver: lines in the order of events.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Journal;
+
 /// A line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
@@ -42,6 +47,14 @@ pub struct Run {
     pub result: String,
 }
 
+impl Run {
+    /// Whether any of it lies between these lines.
+    #[must_use]
+    pub fn is_at_work_in(&self, lines: &Range<usize>) -> bool {
+        self.begin < lines.end && self.end.is_none_or(|end| end >= lines.start)
+    }
+}
+
 /// All lines.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
@@ -74,6 +87,28 @@ impl Log {
             .collect();
         let runs = runs(&lines);
         Self { lines, runs }
+    }
+
+    /// With the ends of those runs of which nobody was left to tell, since SIGKILL came to `ExecStopPost=` as well: PID
+    /// 1 says when the unit had failed.
+    #[must_use]
+    pub fn with_ends_of_killed(mut self, journal: &Journal) -> Self {
+        let failed: BTreeMap<&str, f64> = journal
+            .failures()
+            .map(|entry| (entry.invocation.as_str(), entry.at))
+            .collect();
+        for run in self.runs.iter_mut().filter(|run| run.end.is_none()) {
+            let is_child = run.unit.ends_with("+child");
+            let Some(at) = failed.get(run.invocation.as_str()).filter(|_| !is_child) else {
+                continue;
+            };
+            let after = self.lines[run.begin..].iter().position(|it| it.at >= *at);
+            if let Some(after) = after {
+                run.end = Some(run.begin + after);
+                "killed".clone_into(&mut run.result);
+            }
+        }
+        self
     }
 
     /// All lines, in order.

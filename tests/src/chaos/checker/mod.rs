@@ -77,6 +77,7 @@ pub struct Figures {
 /// All that is wrong, and what was looked at.
 #[must_use]
 pub fn judge(rules: &Rules, log: &Log, journal: &Journal) -> (Vec<Finding>, Figures) {
+    let log = &log.clone().with_ends_of_killed(journal);
     let mut findings = overlap::findings(rules, log);
     findings.extend(order::findings(rules, log, journal));
     findings.extend(order::line(log));

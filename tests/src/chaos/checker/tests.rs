@@ -363,3 +363,50 @@ fn a_line_that_is_still_being_written_is_left_out() {
         2
     );
 }
+
+#[test]
+fn who_was_killed_with_all_that_could_tell_of_it_has_ended_when_pid1_says_so() {
+    let log = log(&[
+        "begin a.service 1",
+        "driver kill a.service KILL",
+        "driver nothing",
+        "begin b.service 2",
+        "end b.service 2 0",
+    ]);
+    let overlaps = |at: u64| {
+        let text = entry(
+            at,
+            "a.service",
+            "\"INVOCATION_ID\":\"1\",\"MESSAGE_ID\":\"d9b373ed55a64feb8242e02dbe79a49c\"",
+        );
+        let log = log.clone().with_ends_of_killed(&Journal::parse(&text));
+        kinds(&overlap::findings(&rules(), &log))
+    };
+    assert!(overlaps(2).is_empty());
+    assert_eq!(overlaps(4), ["overlap"]);
+}
+
+#[test]
+fn what_could_not_be_written_down_before_interlockd_died_may_run_again() {
+    let run = [
+        "driver submit i@1-0.service",
+        "driver submitted i@1-0.service",
+        "begin i@1-0.service 1",
+        "end i@1-0.service 1 0",
+    ];
+    let of = |between: &[&str]| {
+        let lines = [&["driver disk full"], &run[..], between].concat();
+        let again = ["begin i@1-0.service 2", "end i@1-0.service 2 0"];
+        kinds(&account::submitted(&log(&[&lines[..], &again].concat())))
+    };
+    assert!(of(&["driver kill-daemon", "driver disk has room"]).is_empty());
+    // It could be written meanwhile.
+    let later = [
+        "driver disk has room",
+        "driver a",
+        "driver b",
+        "driver kill-daemon",
+    ];
+    assert_eq!(of(&later), ["doubled"]);
+    assert_eq!(of(&["driver disk has room"]), ["doubled"]);
+}

@@ -194,11 +194,17 @@ impl Engine {
 
     /// The run of an entry begins, which the database doesn't take. Its end is the entry's all the same, and the entry
     /// isn't started again meanwhile.
-    pub(super) fn begins_unwritten(&mut self, unit: &str, granted: u64) -> Option<Entry> {
+    pub(super) fn begins_unwritten(
+        &mut self,
+        unit: &str,
+        granted: u64,
+        granted_monotonic: u64,
+    ) -> Option<Entry> {
         let waiting = self.store().waiting(unit).ok().flatten()?;
         let entry = Entry {
             state: State::Running,
             granted,
+            granted_monotonic,
             boot: self.boot.clone(),
             ..waiting
         };

@@ -226,7 +226,8 @@ impl Engine {
         if !gated {
             // Nobody will tell that it begins: it must be known before that it may have.
             let boot = self.boot.clone();
-            self.store().begins(&entry.unit, clock::realtime(), &boot)?;
+            self.store()
+                .begins(&entry.unit, clock::realtime(), clock::monotonic(), &boot)?;
         }
         let start = InFlight {
             id: entry.id,

@@ -166,12 +166,12 @@ impl Engine {
     ) -> Run {
         let boot = self.boot.clone();
         let granted_monotonic = if granted_here { clock::monotonic() } else { 0 };
-        let entry = match self.store().begins(unit, granted, &boot) {
+        let entry = match self.store().begins(unit, granted, granted_monotonic, &boot) {
             Ok(entry) => entry,
             Err(error) => {
                 // The gate opens all the same; if interlockd dies before this is written, the run is repeated.
                 self.queue_trouble(&error);
-                self.begins_unwritten(unit, granted)
+                self.begins_unwritten(unit, granted, granted_monotonic)
             }
         };
         let attempt = entry.as_ref().map_or(1, |entry| entry.attempt);

@@ -148,7 +148,10 @@ impl Engine {
             boot: entry.boot.clone(),
             granted: Since {
                 realtime: entry.granted,
-                monotonic: 0,
+                monotonic: match entry.boot == self.boot {
+                    true => entry.granted_monotonic,
+                    false => 0,
+                },
             },
             end: None,
             entry: Some(entry),
