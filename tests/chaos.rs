@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use interlock_tests::chaos;
 use interlock_tests::install;
@@ -11,17 +11,15 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 const DURATION: Duration = Duration::from_secs(110);
 
+/// Whether a change is good is not to depend on the day's luck; `make soak` is for new ones.
+const SEED: u64 = 371_270;
+
 fn main() {
     let mut args = Arguments::from_args();
     // One machine each, and each mostly waits for it.
     args.test_threads = args.test_threads.or(Some(Version::ALL.len()));
     let given = std::env::var("INTERLOCK_TEST_SEED").ok();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(1, |now| now.as_secs());
-    let seed: u64 = given
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(now % 1_000_000);
+    let seed: u64 = given.and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
     let trials = Version::ALL
         .map(|version| Trial::test(format!("{version}::chaos"), move || run(version, seed)))
         .into();

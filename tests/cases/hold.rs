@@ -104,13 +104,13 @@ fn hold_ends_by_the_clock_also_while_interlockd_is_down(case: &Case<'_>) -> Resu
     case.ran("a.service", 1)?;
     case.journalled(RELEASED, &["a.service", "expired"])?;
     ensure!(holds(case)?.is_empty(), "{:?}", holds(case)?);
-    case.sh("interlockctl hold a --reason later --until \"$(date -d '+1 second' '+%F %T')\" && systemctl start --no-block a")?;
+    case.sh("interlockctl hold a --reason later --until \"$(date -d '+2 seconds' '+%F %T')\" && systemctl start --no-block a")?;
     without_daemon(case, || {
         ensure!(
             case.log()?.count("a.service") == 1,
             "it ran while it was held"
         );
-        case.sh("while [ $(date +%s) -lt $(($(stat -c %Y /run/down) + 2)) ]; do read -rt 0.05 <> <(:) || true; done")
+        case.sh("while [ $(date +%s) -lt $(($(stat -c %Y /run/down) + 3)) ]; do read -rt 0.05 <> <(:) || true; done")
             .map(drop)
     })?;
     case.ran("a.service", 2)?;

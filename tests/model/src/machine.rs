@@ -105,13 +105,19 @@ impl Interlock<'_> {
     }
 }
 
+/// So many steps follow from one event at the most.
+const LONGEST: usize = 1000;
+
 impl World {
     /// A daemon that nobody kills does all that follows before it hears of anything else. One that may be killed
     /// stops after each thing that somebody can see: what only it knows is forgotten with it.
     fn go_on(&mut self, setup: &Setup, event: Event) {
         let stops = self.budget.crashes > 0;
         let mut acts = !(stops && event == Event::Act);
-        while let Some(daemon) = &self.daemon {
+        for _ in 0..LONGEST {
+            let Some(daemon) = &self.daemon else {
+                return;
+            };
             let is_step = !daemon.steps.is_empty();
             if is_step && !stops {
                 self.step(setup);
@@ -121,12 +127,21 @@ impl World {
                 return;
             }
         }
+        self.never_rests();
+    }
+
+    fn never_rests(&mut self) {
+        self.fault
+            .get_or_insert("the daemon goes on and on, though nothing happens".into());
     }
 
     /// The daemon hears of all that it doesn't know.
     fn hear_all(&mut self, setup: &Setup) {
         let mut news = Vec::new();
-        while self.daemon.as_ref().is_some_and(Daemon::is_idle) {
+        for _ in 0..LONGEST {
+            if !self.daemon.as_ref().is_some_and(Daemon::is_idle) {
+                return;
+            }
             self.news(&mut news);
             let Some(event) = news.first().copied() else {
                 return;
@@ -135,6 +150,7 @@ impl World {
             self.daemon_event(setup, event);
             self.go_on(setup, event);
         }
+        self.never_rests();
     }
 
     /// Forgets what nothing depends on, and when things were but for their order.

@@ -43,10 +43,11 @@ pub fn findings(rules: &Rules, log: &Log, journal: &Journal) -> Vec<Finding> {
     findings
 }
 
-/// Those that were lined up, one after the other, must have begun in that order, each once.
+/// Those that were lined up, one after the other, must have begun in that order, each once; the last of them not at all
+/// if they were taken away meanwhile (an isolate).
 pub fn line(log: &Log) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for line in log.lines() {
+    for (number, line) in log.lines().iter().enumerate() {
         if !(line.driver && line.verb == "lined-up") {
             continue;
         }
@@ -56,7 +57,12 @@ pub fn line(log: &Log) -> Vec<Finding> {
             .map(|run| run.unit.as_str())
             .filter(|unit| line.words.iter().any(|each| each == unit))
             .collect();
-        if began != line.words {
+        let waiting = line.words.get(began.len()..).unwrap_or_default();
+        let all_undone = waiting
+            .iter()
+            .all(|unit| log.undone(unit, number, log.lines().len()));
+        let in_order = line.words.iter().zip(&began).all(|(a, b)| a == b);
+        if !in_order || began.len() > line.words.len() || !all_undone {
             findings.push(Finding {
                 kind: "order of the queue",
                 text: format!("{:?} were lined up, and began as {began:?}", line.words),

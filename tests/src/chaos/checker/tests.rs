@@ -410,3 +410,26 @@ fn what_could_not_be_written_down_before_interlockd_died_may_run_again() {
     assert_eq!(of(&later), ["doubled"]);
     assert_eq!(of(&["driver disk has room"]), ["doubled"]);
 }
+
+#[test]
+fn who_was_lined_up_begins_in_that_order_unless_it_is_taken_away() {
+    let of = |rest: &[&str]| {
+        let lines = [&["driver lined-up a.service b.service c.service"], rest].concat();
+        kinds(&order::line(&log(&lines)))
+    };
+    let (a, b, c) = (
+        "begin a.service 1",
+        "begin b.service 2",
+        "begin c.service 3",
+    );
+    assert!(of(&[a, b, c]).is_empty());
+    assert!(of(&[a, "driver undo *"]).is_empty());
+    for wrong in [
+        &[a, c, b][..],
+        &[a, b],
+        &[b, "driver undo *"],
+        &[a, b, c, c],
+    ] {
+        assert_eq!(of(wrong), ["order of the queue"], "{wrong:?}");
+    }
+}
