@@ -21,6 +21,7 @@ deploy_cases![
     task_that_was_interrupted_too_often_is_protected,
     interruptions_of_long_ago_do_not_count,
     policy_that_changes_during_a_deployment_harms_nobody,
+    deployment_that_was_over_last_is_known_however_early_it_began,
 ];
 
 const TASKS: [(&str, &str); 4] = [
@@ -232,4 +233,21 @@ fn policy_that_changes_during_a_deployment_harms_nobody(case: &Case<'_>) -> Resu
     rests(case, &[("s", 1)])?;
     runs_on(case, &[("f", 1), ("r", 2), ("c", 2)])?;
     paused(case, "f", ready, end)
+}
+
+fn deployment_that_was_over_last_is_known_however_early_it_began(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::exec("s"), Service::exec("w")])?;
+    case.policy(&format!(
+        "{}{}",
+        named_group_policy("g", &[("s", "stop")], ""),
+        named_group_policy("h", &[("w", "stop")], "")
+    ))?;
+    let long = case.deploy("h")?;
+    // More than are remembered once they are over.
+    case.sh("for number in $(seq 21); do interlockctl deploy run --group g -- true || exit; done")?;
+    case.sh(&format!("timeout 20 interlockctl deploy end {long}"))?;
+    kill_daemon(case)?;
+    let known = case.sh("interlockctl deploy list --all --json")?;
+    ensure!(known.contains(&format!("\"{long}\"")), "{known}");
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub struct RunRow {
     pub started: u64,
     /// When it ended, or was given up; 0 if it goes on.
     pub ended: u64,
-    /// As in [`super::End`]; `skipped` if it was given up, empty if it goes on.
+    /// As in [`interlock_core::ending::End`]; `skipped` if it was given up, empty if it goes on.
     pub result: String,
     /// Of its main process, if it exited.
     pub exit_status: Option<i32>,

@@ -214,10 +214,11 @@ impl Store {
     }
 }
 
+/// Those that were over first: each was written for the last time when it was, as a new row.
 fn forget_old(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute(
         "DELETE FROM deployments WHERE NOT live AND id NOT IN
-             (SELECT id FROM deployments WHERE NOT live ORDER BY since DESC LIMIT ?1)",
+             (SELECT id FROM deployments WHERE NOT live ORDER BY rowid DESC LIMIT ?1)",
         [REMEMBERED],
     )?;
     // No policy counts interruptions over a longer period.
@@ -269,7 +270,7 @@ fn unsigned(value: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use interlock_core::deploy::Begin;
+    use interlock_core::deploy::{Begin, Stage};
 
     #[test]
     fn what_was_saved_comes_back() {
@@ -297,6 +298,31 @@ mod tests {
         assert!(again.interruptions("a.service", 9).is_empty());
         assert_eq!(again.stale().get("a.service"), Some(&stale));
         assert_ne!(again.next_id("web").unwrap(), id);
+    }
+
+    #[test]
+    fn who_was_over_last_is_remembered_however_early_it_began() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("state.db"));
+        let mut save = |number: u64, stage| {
+            let id = format!("web-{number}");
+            let mut it = Deployment::begin(id, "boot", Begin::default(), number);
+            it.stage = stage;
+            let deployments = vec![&it];
+            store
+                .save(&Change {
+                    deployments,
+                    ..Change::default()
+                })
+                .unwrap();
+        };
+        save(1, Stage::Ready);
+        (2..=30).for_each(|number| save(number, Stage::Over));
+        save(1, Stage::Over);
+        let left: Vec<String> = store.deployments().into_iter().map(|it| it.id).collect();
+        assert!(left.contains(&"web-1".to_owned()), "{left:?}");
+        assert!(!left.contains(&"web-11".to_owned()), "{left:?}");
+        assert_eq!(left.len(), 20);
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Engine {
             waiting: Vec::new(),
             hook_error: None,
             put_off: false,
+            over: None,
         };
         self.deployments.all.insert(id.clone(), live);
         self.close_admission();

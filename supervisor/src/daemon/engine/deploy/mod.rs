@@ -58,6 +58,9 @@ struct Live {
     hook_error: Option<(Hook, String)>,
     /// Its end is put off to the next boot.
     put_off: bool,
+    /// When it was over, if that was seen here. By no clock that can be set: whoever waits for the end of one is to find
+    /// it there.
+    over: Option<Instant>,
 }
 
 /// What became of a deployment's settling.
@@ -242,6 +245,7 @@ impl Engine {
             waiting: Vec::new(),
             hook_error: None,
             put_off: false,
+            over: None,
         };
         self.deployments.all.insert(id, live);
     }

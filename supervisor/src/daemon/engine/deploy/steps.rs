@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use interlock_core::deploy::{Deployment, Hook, State, Step};
 use interlock_generator::names;
 use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use super::super::super::{Notice, words};
 use super::super::Engine;
@@ -289,6 +290,7 @@ impl Engine {
             }
             if !deployment.is_live() && saved.is_live() {
                 over.push(id.clone());
+                live.over = Some(Instant::now());
             }
             for (unit, member) in &deployment.members {
                 let before = saved.members.get(unit);
@@ -339,15 +341,14 @@ impl Engine {
     }
 
     fn forget_old_deployments(&mut self) {
-        let mut over: Vec<(u64, String)> = {
-            let all = self.deployments.all.values();
-            let over = all.filter(|live| !live.deployment.is_live());
-            over.map(|live| (live.deployment.ended, live.deployment.id.clone()))
-                .collect()
-        };
+        let all = self.deployments.all.values();
+        let over = all.filter(|live| !live.deployment.is_live());
+        let mut over: Vec<_> = over
+            .map(|live| (live.over, live.deployment.ended, live.deployment.id.clone()))
+            .collect();
         over.sort();
         let surplus = over.len().saturating_sub(super::REMEMBERED);
-        for (_, id) in over.into_iter().take(surplus) {
+        for (.., id) in over.into_iter().take(surplus) {
             self.deployments.all.remove(&id);
             self.notify(Notice::DeploymentGone(id));
         }
