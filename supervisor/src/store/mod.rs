@@ -96,8 +96,10 @@ impl Store {
     /// # Errors
     /// If it can't be written down.
     pub fn next_id(&mut self, group: &str) -> Result<String, StoreError> {
-        let database = self.database()?;
-        let number: i64 = database.query_row(NEXT_ID, [], |row| row.get(0))?;
+        // The row comes before the statement's own commit, which may fail.
+        let transaction = self.database()?.transaction()?;
+        let number: i64 = transaction.query_row(NEXT_ID, [], |row| row.get(0))?;
+        transaction.commit()?;
         Ok(format!("{group}-{number}"))
     }
 

@@ -241,10 +241,14 @@ impl Store {
             "UPDATE queue SET state = 3, granted = ?2, granted_monotonic = ?3, boot = ?4
              WHERE unit = ?1 AND state < 2 RETURNING {COLUMNS}"
         );
-        let mut statement = self.database()?.prepare_cached(&sql)?;
         let values = params![unit, signed(at), signed(monotonic), boot];
-        let entry = statement.query_row(values, read);
-        Ok(entry.optional()?)
+        // In a transaction of its own: the first row comes before the statement's commit, whose failure (a full disk)
+        // nobody would hear of.
+        let transaction = self.database()?.transaction()?;
+        let entry = transaction.prepare_cached(&sql)?.query_row(values, read);
+        let entry = entry.optional()?;
+        transaction.commit()?;
+        Ok(entry)
     }
 
     /// The run of this entry began, as is said in it.
@@ -282,7 +286,7 @@ impl Store {
             _ => State::Delayed,
         };
         let sql = "UPDATE OR IGNORE queue SET state = ?2, not_before = ?3, not_after = ?4, attempt = ?5, signatures = ?6,
-                   granted = 0, granted_monotonic = 0 WHERE id = ?1 AND state = 3";
+                   granted = 0, granted_monotonic = 0 WHERE id = ?1 AND state <> 2";
         let values = params![
             signed(it.id),
             state.number(),

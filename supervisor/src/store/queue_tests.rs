@@ -75,6 +75,45 @@ fn a_beginning_may_be_written_later() {
 }
 
 #[test]
+fn what_is_to_run_again_is_never_lost_for_a_beginning_that_is_not_known() {
+    let mut store = store();
+    store.submit(&[entry("a")]).unwrap();
+    let mut it = store.waiting("a").unwrap().unwrap();
+    it.attempt = 2;
+    store.again(&it).unwrap();
+    assert_eq!(store.heads("import", 9).unwrap(), [it]);
+}
+
+/// Lets each commit after a change to `table` fail, as a full disk does.
+fn refuse_commits(store: &mut Store, table: &str) {
+    let database = store.database().unwrap();
+    let sql = format!(
+        "PRAGMA foreign_keys = ON;
+         CREATE TABLE parents (id INTEGER PRIMARY KEY) STRICT;
+         CREATE TABLE children (id INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED) STRICT;
+         CREATE TRIGGER changed AFTER UPDATE ON {table} BEGIN INSERT INTO children VALUES (1); END;
+         CREATE TRIGGER added AFTER INSERT ON {table} BEGIN INSERT INTO children VALUES (1); END;"
+    );
+    database.execute_batch(&sql).unwrap();
+}
+
+#[test]
+fn a_beginning_that_is_not_written_is_not_claimed() {
+    let mut store = store();
+    store.submit(&[entry("a")]).unwrap();
+    refuse_commits(&mut store, "queue");
+    assert!(store.begins("a", 5, 1, "boot").is_err());
+    assert!(store.running().unwrap().is_empty());
+}
+
+#[test]
+fn a_number_that_is_not_written_is_not_given_out() {
+    let mut store = store();
+    refuse_commits(&mut store, "numbers");
+    assert!(store.next_id("code").is_err());
+}
+
+#[test]
 fn no_delay_is_longer_than_is_said() {
     let mut store = store();
     for (unit, not_before) in [("near", 50), ("far", 5000)] {
