@@ -6,7 +6,9 @@ use interlock_tests::case::{Case, exclusive_policy, task_policy};
 use interlock_tests::service::{Service, TASK_PROGRAM};
 use interlock_tests::wait::{SOON, wait_for};
 
-use super::support::{gate, kill_daemon, line_up, release_in_turn, without_daemon};
+use super::support::{
+    fill, gate, kill_daemon, line_up, make_room, release_in_turn, with_small_disk, without_daemon,
+};
 
 cases![
     run_that_ends_while_the_daemon_is_dead_is_remembered_with_its_end,
@@ -230,32 +232,23 @@ fn full_disk_is_told_loudly_and_holds_up_no_gate(case: &Case<'_>) -> Result<()> 
     line_up(case, &["a", "b"])?;
     case.release("a.service")?;
     case.release("b.service")?;
-    // The daemon has a mount namespace of its own, made when it starts.
-    case.sh("set -e; systemctl stop interlockd.service
-             mount -t tmpfs -o size=4m,mode=700 small /var/lib/interlock
-             systemctl start interlockd.service interlock.socket; interlockctl status >/dev/null
-             cat /dev/zero >/var/lib/interlock/ballast 2>/dev/null || true")?;
-    let result = gates_go_on(case)
-        .and_then(|()| trouble_is_told(case))
-        .and_then(|()| {
-            // Promises that can't be kept aren't given.
-            let output = case.try_sh("interlockctl submit a.service")?;
-            ensure!(!output.success(), "{output:?}");
-            kill_daemon(case)?;
+    with_small_disk(case, "4m", || {
+        fill(case)?;
+        gates_go_on(case)?;
+        trouble_is_told(case)?;
+        // Promises that can't be kept aren't given.
+        let output = case.try_sh("interlockctl submit a.service")?;
+        ensure!(!output.success(), "{output:?}");
+        kill_daemon(case)?;
+        gates_go_on(case)?;
+        // With room again it goes on by itself.
+        make_room(case)?;
+        wait_for("the history to go on", SOON, || {
             gates_go_on(case)?;
-            // With room again it goes on by itself.
-            case.sh("rm /var/lib/interlock/ballast")?;
-            wait_for("the history to go on", SOON, || {
-                gates_go_on(case)?;
-                Ok((!case.past("b.service")?.is_empty()).then_some(()))
-            })?;
-            case.sh(&integrity()).map(drop)
-        });
-    case.sh(
-        "systemctl stop interlockd.service; umount /var/lib/interlock
-         systemctl start interlockd.service interlock.socket",
-    )?;
-    result
+            Ok((!case.past("b.service")?.is_empty()).then_some(()))
+        })?;
+        case.sh(&integrity()).map(drop)
+    })
 }
 
 /// A script that fails unless the database is whole.

@@ -8,7 +8,9 @@ use interlock_tests::wait::{SOON, wait_for};
 
 use super::deploy_support::group_policy;
 use super::queue::{instances, slots};
-use super::support::{gate, kill_daemon, main_pid, without_daemon};
+use super::support::{
+    fill, gate, kill_daemon, main_pid, make_room, with_small_disk, without_daemon,
+};
 
 cases![
     held_task_waits_keeps_nothing_from_others_and_runs_once_when_it_is_released,
@@ -342,17 +344,11 @@ fn hold_of_a_task_that_the_policy_loses_lets_go_and_comes_back_with_it(
 fn skip_that_can_not_be_written_down_waits_until_it_can(case: &Case<'_>) -> Result<()> {
     case.services(&[Service::oneshot("a").runs(0.0)])?;
     case.exclusive(&["a"])?;
-    case.sh("set -e; systemctl stop interlockd.service
-             mount -t tmpfs -o size=2m,mode=700 small /var/lib/interlock
-             systemctl start interlockd.service interlock.socket
-             interlockctl hold a --skip-next --reason 'the disk is full' >/dev/null
-             cat /dev/zero >/var/lib/interlock/ballast 2>/dev/null || true")?;
-    let result = skip_waits(case);
-    case.sh(
-        "systemctl stop interlockd.service; umount /var/lib/interlock
-         systemctl start interlockd.service interlock.socket",
-    )?;
-    result
+    with_small_disk(case, "2m", || {
+        case.sh("interlockctl hold a --skip-next --reason 'the disk is full'")?;
+        fill(case)?;
+        skip_waits(case)
+    })
 }
 
 fn skip_waits(case: &Case<'_>) -> Result<()> {
@@ -363,7 +359,7 @@ fn skip_waits(case: &Case<'_>) -> Result<()> {
     ensure!(!refused.success(), "{refused:?}");
     kill_daemon(case)?;
     ensure!(case.log()?.count("a.service") == 0, "it ran");
-    case.sh("rm /var/lib/interlock/ballast")?;
+    make_room(case)?;
     let ended = starting.wait(SOON)?;
     ensure!(!ended.success(), "{ended:?}");
     case.sh("systemctl start a.service")?;

@@ -5,20 +5,12 @@ use interlock_tests::case::{Case, Row, task_policy};
 use interlock_tests::service::Service;
 
 use super::queue::instances;
+use super::support::{fill, make_room, with_small_disk};
 
 cases![what_begins_while_the_disk_is_full_runs_once];
 
 fn what_begins_while_the_disk_is_full_runs_once(case: &Case<'_>) -> Result<()> {
-    // The daemon has a mount namespace of its own, made when it starts.
-    case.sh("set -e; systemctl stop interlockd.service
-             mount -t tmpfs -o size=4m,mode=700 small /var/lib/interlock
-             systemctl start interlockd.service interlock.socket")?;
-    let result = begins_while_it_is_full(case);
-    case.sh(
-        "systemctl stop interlockd.service; umount /var/lib/interlock
-         systemctl start interlockd.service interlock.socket",
-    )?;
-    result
+    with_small_disk(case, "4m", || begins_while_it_is_full(case))
 }
 
 fn begins_while_it_is_full(case: &Case<'_>) -> Result<()> {
@@ -33,7 +25,7 @@ fn begins_while_it_is_full(case: &Case<'_>) -> Result<()> {
     case.start(&["a.service"])?;
     case.begun("a.service")?;
     case.submit("", std::slice::from_ref(unit))?;
-    case.sh("cat /dev/zero >/var/lib/interlock/ballast 2>/dev/null || true")?;
+    fill(case)?;
     case.release("a.service")?;
     case.begun(unit)?;
     case.release(unit)?;
@@ -42,7 +34,7 @@ fn begins_while_it_is_full(case: &Case<'_>) -> Result<()> {
     case.begun("a.service")?;
     case.release("a.service")?;
     case.ran("a.service", 2)?;
-    case.sh("rm /var/lib/interlock/ballast")?;
+    make_room(case)?;
     case.entries_become("imp", <[Row]>::is_empty)?;
     case.ran(unit, 1)
 }

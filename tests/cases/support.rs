@@ -101,3 +101,34 @@ pub fn without_daemon(case: &Case<'_>, during: impl FnOnce() -> Result<()>) -> R
     daemon_is_back(case, &pid)?;
     result
 }
+
+/// interlockd with a state directory of `size`, which [`fill`] fills and [`make_room`] empties, while something is tried.
+pub fn with_small_disk(
+    case: &Case<'_>,
+    size: &str,
+    during: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    // interlockd has a mount namespace of its own, made when it starts.
+    case.sh(&format!(
+        "set -e; systemctl stop interlockd.service
+         mount -t tmpfs -o size={size},mode=700 small /var/lib/interlock
+         systemctl start interlockd.service interlock.socket; interlockctl status >/dev/null"
+    ))?;
+    let result = during();
+    case.sh(
+        "systemctl stop interlockd.service; umount /var/lib/interlock
+         systemctl start interlockd.service interlock.socket",
+    )?;
+    result
+}
+
+/// Leaves no room in the state directory.
+pub fn fill(case: &Case<'_>) -> Result<()> {
+    case.sh("cat /dev/zero >/var/lib/interlock/ballast 2>/dev/null || true")
+        .map(drop)
+}
+
+/// Makes room again.
+pub fn make_room(case: &Case<'_>) -> Result<()> {
+    case.sh("rm /var/lib/interlock/ballast").map(drop)
+}

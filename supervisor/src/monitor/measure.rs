@@ -93,59 +93,67 @@ fn failed(past: &Past, task: Option<&str>) -> Reading {
     }
 }
 
-fn longest(facts: &Facts, state: State, task: Option<&str>) -> Reading {
-    let standings = facts.live.standings.iter();
-    let mut all: Vec<_> = standings
-        .filter(|it| it.state == state && is_of(task, &it.task))
-        .collect();
-    all.sort_by_key(|it| std::cmp::Reverse(age(facts.now, it.since)));
+/// What has stood longest: how long, whose it is, and the oldest few in words.
+fn oldest<T>(
+    facts: &Facts,
+    mut all: Vec<&T>,
+    since: impl Fn(&T) -> u64,
+    who: impl Fn(&T) -> &str,
+    words: impl Fn(&T) -> String,
+) -> Reading {
+    all.sort_by_key(|it| since(it));
     let Some(first) = all.first() else {
         return Reading::default();
     };
-    let details = all.iter().take(NAMED).map(|it| {
-        let for_so_long = duration(age(facts.now, it.since));
-        format!("{} ({for_so_long}): {}", it.unit, it.detail)
-    });
     Reading {
-        value: age(facts.now, first.since),
-        who: first.unit.clone(),
-        details: details.collect(),
+        value: age(facts.now, since(first)),
+        who: who(first).to_owned(),
+        details: all.iter().take(NAMED).map(|it| words(it)).collect(),
     }
+}
+
+fn longest(facts: &Facts, state: State, task: Option<&str>) -> Reading {
+    let standings = facts.live.standings.iter();
+    let all = standings.filter(|it| it.state == state && is_of(task, &it.task));
+    oldest(
+        facts,
+        all.collect(),
+        |it| it.since,
+        |it| &it.unit,
+        |it| {
+            let for_so_long = duration(age(facts.now, it.since));
+            format!("{} ({for_so_long}): {}", it.unit, it.detail)
+        },
+    )
 }
 
 fn oldest_hold(facts: &Facts, task: Option<&str>) -> Reading {
     let holds = facts.live.holds.iter();
-    let mut all: Vec<_> = holds.filter(|it| is_of(task, &it.task)).collect();
-    all.sort_by_key(|it| it.since);
-    let Some(first) = all.first() else {
-        return Reading::default();
-    };
-    let details = all.iter().take(NAMED).map(|it| {
-        let since = time_of_day(it.since);
-        format!("{} since {since}, by {}: {}", it.unit, it.by, it.reason)
-    });
-    Reading {
-        value: age(facts.now, first.since),
-        who: first.unit.clone(),
-        details: details.collect(),
-    }
+    let all = holds.filter(|it| is_of(task, &it.task));
+    oldest(
+        facts,
+        all.collect(),
+        |it| it.since,
+        |it| &it.unit,
+        |it| {
+            let since = time_of_day(it.since);
+            format!("{} since {since}, by {}: {}", it.unit, it.by, it.reason)
+        },
+    )
 }
 
 fn oldest_deployment(facts: &Facts) -> Reading {
-    let mut all: Vec<_> = facts.live.deployments.iter().collect();
-    all.sort_by_key(|it| std::cmp::Reverse(age(facts.now, it.since)));
-    let Some(first) = all.first() else {
-        return Reading::default();
-    };
-    let details = all.iter().take(NAMED).map(|it| {
-        let since = time_of_day(it.since);
-        format!("{} is {} since {since}, of {}", it.id, it.state, it.owner)
-    });
-    Reading {
-        value: age(facts.now, first.since),
-        who: first.id.clone(),
-        details: details.collect(),
-    }
+    let all = facts.live.deployments.iter();
+    oldest(
+        facts,
+        all.collect(),
+        |it| it.since,
+        |it| &it.id,
+        |it| {
+            let since = time_of_day(it.since);
+            format!("{} is {} since {since}, of {}", it.id, it.state, it.owner)
+        },
+    )
 }
 
 fn queue(facts: &Facts, task: Option<&str>) -> Reading {
