@@ -7,10 +7,11 @@ use interlock_tests::deployment::{MANAGER, NAME, ROOT};
 use interlock_tests::service::Service;
 use interlock_tests::wait::SOON;
 
-use super::support::{gate, line_up, main_pid, release_in_turn};
+use super::support::{gate, kill_daemon, line_up, main_pid, release_in_turn};
 
 cases![
     units_are_confined,
+    gates_can_be_confined_further,
     files_and_sockets_have_the_least_rights,
     ordinary_user_can_plant_nothing_where_interlock_writes,
     lock_files_in_homes_and_temporary_directories_are_seen,
@@ -30,19 +31,38 @@ const FLOOD: &str = "/usr/local/libexec/testbed/flood.py";
 const EXPOSURE: [(&str, f64); 3] = [
     ("interlockd.service", 1.5),
     ("interlock-deploy@x.service", 1.5),
-    ("interlock-gate@x.service.service", 4.7),
+    ("interlock-gate@x.service.service", 2.5),
 ];
 
 fn units_are_confined(case: &Case<'_>) -> Result<()> {
     for (unit, most) in EXPOSURE {
-        let text = case.sh(&format!(
-            "systemd-analyze security --no-pager '{unit}' | grep -o 'level for .*: [0-9.]*' | grep -o '[0-9.]*$'"
-        ))?;
-        let exposure: f64 = text.parse().with_context(|| format!("{unit}: {text}"))?;
-        println!("exposure of {unit}: {exposure}");
-        ensure!(exposure <= most, "{unit}: {exposure}, more than {most}");
+        is_confined(case, unit, most)?;
     }
     Ok(())
+}
+
+fn is_confined(case: &Case<'_>, unit: &str, most: f64) -> Result<()> {
+    let text = case.sh(&format!(
+        "systemd-analyze security --no-pager '{unit}' | grep -o 'level for .*: [0-9.]*' | grep -o '[0-9.]*$'"
+    ))?;
+    let exposure: f64 = text.parse().with_context(|| format!("{unit}: {text}"))?;
+    println!("exposure of {unit}: {exposure}");
+    ensure!(exposure <= most, "{unit}: {exposure}, more than {most}");
+    Ok(())
+}
+
+/// With the example drop-in a gate has the exposure of interlockd, and does all that it did.
+fn gates_can_be_confined_further(case: &Case<'_>) -> Result<()> {
+    let dir = "/etc/systemd/system/interlock-gate@.service.d";
+    case.sh(&format!(
+        "install -Dm644 /usr/share/doc/interlock/examples/gate-confined.conf {dir}/confined.conf; systemctl daemon-reload"
+    ))?;
+    let result = is_confined(case, "interlock-gate@x.service.service", 1.5)
+        .and_then(|()| line_up(case, &["a", "b", "c"]))
+        .and_then(|()| kill_daemon(case))
+        .and_then(|()| release_in_turn(case, &["a", "b", "c"]));
+    case.sh(&format!("rm -r {dir}; systemctl daemon-reload"))?;
+    result
 }
 
 /// Mode, owner and group of all that interlock makes and that is there before any task.
