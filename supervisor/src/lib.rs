@@ -18,4 +18,5 @@ pub mod lookout;
 pub mod monitor;
 pub mod person;
 pub mod pid1;
+pub mod process;
 pub mod store;

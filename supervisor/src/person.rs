@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use nix::unistd::{SysconfVar, Uid, User, sysconf};
+use nix::unistd::{Uid, User};
 
+use crate::process::{Stat, ticks_per_second};
 use crate::{cgroup, clock};
 
 /// A process, described.
@@ -27,20 +29,19 @@ pub struct Person {
 impl Person {
     /// Looks at a process. What it no longer tells stays empty.
     pub fn of(pid: i32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let (comm, terminal, ticks) = parse(&stat).unwrap_or_default();
+        let stat = Stat::read(Path::new("/proc"), pid).unwrap_or_default();
         let owner = fs::metadata(format!("/proc/{pid}")).map(|it| it.uid());
         Self {
             pid,
-            comm,
+            comm: stat.comm,
             user: owner.map(user).unwrap_or_default(),
             unit: cgroup::unit_of_process(pid)
                 .ok()
                 .flatten()
                 .filter(|unit| unit.ends_with(".service") || unit.ends_with(".scope"))
                 .unwrap_or_default(),
-            terminal,
-            since: started(ticks),
+            terminal: terminal(stat.terminal),
+            since: started(stat.start_time),
         }
     }
 }
@@ -66,20 +67,7 @@ impl std::fmt::Display for Person {
 
 /// A process's parent.
 pub fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, tail) = stat.rsplit_once(')')?;
-    // `tail` begins with the third field, the state.
-    tail.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-/// Name, terminal and start time of proc_pid_stat(5).
-fn parse(stat: &str) -> Option<(String, String, u64)> {
-    let (head, tail) = stat.rsplit_once(')')?;
-    let comm = head.split_once('(')?.1.to_owned();
-    // `tail` begins with the third field.
-    let field = |number: usize| tail.split_ascii_whitespace().nth(number - 3);
-    let device: i64 = field(7)?.parse().ok()?;
-    Some((comm, terminal(device), field(22)?.parse().ok()?))
+    Stat::read(Path::new("/proc"), pid).map(|stat| stat.ppid)
 }
 
 /// The name of a terminal's device number.
@@ -100,10 +88,8 @@ fn user(uid: u32) -> String {
 }
 
 fn started(ticks: u64) -> u64 {
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-    let per_second = u64::try_from(per_second).unwrap_or(100).max(1);
     let up = clock::boottime();
-    let age = up.saturating_sub(ticks.saturating_mul(1_000_000) / per_second);
+    let age = up.saturating_sub(ticks.saturating_mul(1_000_000) / ticks_per_second());
     match ticks {
         0 => 0,
         _ => clock::realtime().saturating_sub(age),

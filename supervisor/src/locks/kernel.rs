@@ -7,14 +7,15 @@ use std::os::unix::fs::MetadataExt;
 use interlock_generator::policy::settings::{LockFile, LockKind};
 use nix::sys::stat::{major, minor};
 
-use super::process::{Handle, Process};
+use super::process::Handle;
 use super::table::{Class, Entry};
 use super::{Holder, Probe, Snapshot, holder};
+use crate::process::Stat;
 
 /// Who holds one lock of the list.
 enum Owners {
     /// These processes.
-    Are(Vec<Process>),
+    Are(Vec<Stat>),
     /// It is gone, or on another file.
     None,
     /// Somebody, but it can't be told who.
@@ -51,7 +52,7 @@ impl Snapshot {
             }
             // SQLite and Berkeley DB keep such locks for as long as a database is open.
             Owners::Are(processes) => {
-                for Process { pid, comm, .. } in processes {
+                for Stat { pid, comm, .. } in processes {
                     probe.say(format!("pid {pid} ({comm}) has only a read lock on {path}"));
                 }
             }
@@ -151,8 +152,8 @@ impl Snapshot {
     }
 
     /// The processes with a descriptor on this file through which this lock is held.
-    fn through(&self, handles: &[Handle], entry: &Entry, file: &Metadata) -> Vec<Process> {
-        let mut processes: Vec<Process> = Vec::new();
+    fn through(&self, handles: &[Handle], entry: &Entry, file: &Metadata) -> Vec<Stat> {
+        let mut processes: Vec<Stat> = Vec::new();
         for handle in handles.iter().filter(|h| h.lock.is_same_lock(entry)) {
             // The descriptor's file is asked for only now: on a network file system it may take its time.
             let same = fs::metadata(self.proc.descriptor(handle.pid, handle.fd))

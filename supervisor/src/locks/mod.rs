@@ -23,7 +23,8 @@ use std::sync::OnceLock;
 use interlock_generator::policy::settings::{LockFile, LockKind};
 use interlock_generator::rooted;
 
-use process::{Boot, Handle, Proc, Process};
+use crate::process::Stat;
+use process::{Boot, Handle, Proc};
 use table::Entry;
 
 /// The file system as PID 1 sees it, for a service that has none of users' files; who may not go there sees what it
@@ -219,7 +220,7 @@ impl Snapshot {
     }
 }
 
-fn holder(process: Process, lock: &LockFile, kind: LockKind) -> Holder {
+fn holder(process: Stat, lock: &LockFile, kind: LockKind) -> Holder {
     Holder {
         pid: process.pid,
         start_time: process.start_time,

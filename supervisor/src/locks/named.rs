@@ -6,11 +6,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use interlock_generator::policy::settings::{LockFile, LockKind};
-use nix::unistd::{SysconfVar, sysconf};
 
 use super::contents::{self, Named};
-use super::process::{COMM_MAX, Process};
+use super::process::COMM_MAX;
 use super::{Probe, Snapshot, holder, unseen};
+use crate::process::{Stat, ticks_per_second};
 
 /// More than any such file has.
 const LONGEST: u64 = 64 * 1024;
@@ -49,12 +49,7 @@ impl Snapshot {
     }
 
     /// The process that a file names, if it can be the one that wrote it.
-    fn fitting(
-        &self,
-        lock: &LockFile,
-        named: Named,
-        metadata: &Metadata,
-    ) -> Result<Process, String> {
+    fn fitting(&self, lock: &LockFile, named: Named, metadata: &Metadata) -> Result<Stat, String> {
         let pid = named.pid;
         let Some(process) = self.proc.process(pid) else {
             return Err(format!("no process {pid} here"));
@@ -86,17 +81,16 @@ impl Snapshot {
         }
     }
 
-    fn goes_by(&self, process: &Process, wanted: &str) -> bool {
+    fn goes_by(&self, process: &Stat, wanted: &str) -> bool {
         let cut = wanted.get(..COMM_MAX).unwrap_or(wanted);
         let names = self.proc.names(process);
         process.comm.contains(cut) || names.iter().any(|name| name.contains(wanted))
     }
 
     /// When a process started, in seconds since 1970.
-    fn started(&self, process: &Process) -> Option<i64> {
-        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
-        let ticks = u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)?;
-        let at = self.boot()?.time.checked_add(process.start_time / ticks)?;
+    fn started(&self, process: &Stat) -> Option<i64> {
+        let since_boot = process.start_time / ticks_per_second();
+        let at = self.boot()?.time.checked_add(since_boot)?;
         i64::try_from(at).ok()
     }
 }

@@ -7,44 +7,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::table::{self, Entry};
+use crate::process::Stat;
 
 /// A comm of this many bytes may have been cut (`TASK_COMM_LEN` of the kernel, less its end mark).
 pub const COMM_MAX: usize = 15;
-
-/// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
-const KERNEL_THREAD: u64 = 0x0020_0000;
-
-/// A living process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// Its id.
-    pub pid: i32,
-    /// When it started, in clock ticks since boot.
-    pub start_time: u64,
-    /// Its name, cut by the kernel at 15 bytes.
-    pub comm: String,
-    /// A thread of the kernel: it takes no locks, and writes no lock files.
-    pub is_kernel: bool,
-}
-
-/// Reads `/proc/PID/stat` (proc_pid_stat(5)); `None` for zombies, which hold nothing any more, and for what isn't one.
-pub fn parse_stat(text: &str) -> Option<Process> {
-    // The name may contain anything, blanks and brackets too.
-    let (head, tail) = text.rsplit_once(')')?;
-    let (pid, comm) = head.split_once(" (")?;
-    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
-    // `tail` begins with the third field.
-    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    if matches!(*fields.first()?, "Z" | "X" | "x") {
-        return None;
-    }
-    Some(Process {
-        pid: pid.trim().parse().ok().filter(|pid| *pid > 0)?,
-        start_time: number(22)?,
-        comm: comm.to_owned(),
-        is_kernel: number(9)? & KERNEL_THREAD != 0,
-    })
-}
 
 /// What is known of the time since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +95,8 @@ impl Proc {
     }
 
     /// A process, unless it is gone or a zombie.
-    pub fn process(&self, pid: i32) -> Option<Process> {
-        let stat = fs::read(self.of(pid, "stat")).ok()?;
-        parse_stat(&String::from_utf8_lossy(&stat)).filter(|process| process.pid == pid)
+    pub fn process(&self, pid: i32) -> Option<Stat> {
+        Stat::read_alive(&self.directory, pid).filter(|stat| stat.pid == pid)
     }
 
     /// Whether the number is a thread's within another process: such threads have a directory too.
@@ -144,7 +109,7 @@ impl Proc {
 
     /// The names that a process goes by: its comm, and if that was cut, the whole of it from the command line,
     /// where it is (a script's name is its interpreter's first or second argument).
-    pub fn names(&self, process: &Process) -> BTreeSet<String> {
+    pub fn names(&self, process: &Stat) -> BTreeSet<String> {
         let mut names = BTreeSet::from([process.comm.clone()]);
         if process.comm.len() >= COMM_MAX {
             let line = fs::read(self.of(process.pid, "cmdline")).unwrap_or_default();
@@ -244,51 +209,4 @@ fn number<T: std::str::FromStr>(name: &std::ffi::OsStr) -> Option<T> {
 /// The process or its descriptor went away under our eyes.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn stat(comm: &str, state: char, flags: u64, start: u64) -> String {
-        format!(
-            "42 ({comm}) {state} 1 2 3 4 5 {flags} 7 8 9 10 11 12 13 14 15 16 17 18 {start} 20 21\n"
-        )
-    }
-
-    #[test]
-    fn a_name_can_not_forge_other_fields() {
-        let process = parse_stat(&stat("a) Z (b", 'S', 0, 99)).unwrap();
-        assert_eq!((process.comm.as_str(), process.start_time), ("a) Z (b", 99));
-    }
-
-    #[test]
-    fn zombies_are_not_alive_and_kernel_threads_are_known() {
-        assert_eq!(parse_stat(&stat("x", 'Z', 0, 99)), None);
-        assert!(
-            parse_stat(&stat("kworker/0:1", 'I', 0x0420_8060, 9))
-                .unwrap()
-                .is_kernel
-        );
-        assert!(
-            !parse_stat(&stat("x", 'S', 0x0040_0000, 9))
-                .unwrap()
-                .is_kernel
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn anything_may_be_read(text in ".*", near in "[0-9]{0,3} \\([a-z() ]*\\)[ 0-9SZ]*") {
-            let _ = (parse_stat(&text), parse_stat(&near));
-        }
-
-        #[test]
-        fn every_name_survives(comm in "[^\0\n]{0,15}", start: u64) {
-            let process = parse_stat(&stat(&comm, 'R', 0, start)).unwrap();
-            prop_assert_eq!((process.comm, process.start_time), (comm, start));
-        }
-    }
 }

@@ -9,12 +9,13 @@ use interlock_core::deadlock::{
     Blocker, GateWait, Held, JobWait, LockWait, Process, Snapshot, UnitWait,
 };
 
-use super::processes::{Proc, Stat};
+use super::processes::Proc;
 use super::rest::{self, Rests};
 use super::scan::{self, Scan};
 use super::{Request, Terms};
 use crate::cgroup;
 use crate::locks;
+use crate::process::Stat;
 
 /// What PID 1 has told of those who wait for units.
 #[derive(Debug, Default)]
@@ -204,8 +205,8 @@ mod tests {
             ppid: 1,
             start_time: 1,
             comm: "dnf".to_owned(),
-            cpu: 0,
             threads: 1,
+            ..Stat::default()
         };
         let process = scan::process(&Proc::of_host(), &stat, None);
         let held = |pid, lock: &str| Held {

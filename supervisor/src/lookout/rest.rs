@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::processes::{Proc, Stat};
+use super::processes::Proc;
+use crate::process::Stat;
 
 /// Who waits by looking again and again is awake for a moment: asked again after so long, so often.
 const BLINK: Duration = Duration::from_millis(10);

@@ -9,11 +9,12 @@ use std::time::Duration;
 use interlock_core::deadlock::commands::{self, Wanted};
 use interlock_core::deadlock::{Process, is_client};
 
-use super::processes::{Proc, Stat};
+use super::processes::Proc;
 use super::rest::{self, Rests};
 use super::{Request, Terms};
 use crate::cgroup;
 use crate::locks;
+use crate::process::Stat;
 
 /// A process that may wait for a lock or a unit.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What stands in lock files and in /proc about locks and processes.
 
 use interlock_supervisor::locks::{contents, process, table};
+use interlock_supervisor::process::Stat;
 
 use crate::{Target, input};
 
@@ -50,7 +51,7 @@ fn run(bytes: &[u8]) {
     for entry in entries.iter().chain(&through) {
         assert!(entry.is_same_lock(entry));
     }
-    if let Some(process) = process::parse_stat(&text) {
+    if let Some(process) = Stat::parse(&text) {
         assert!(process.pid > 0);
         assert!(text.contains(&process.comm));
     }

@@ -1,10 +1,14 @@
 //! Entries that wait for the task, or the package transaction, from inside which they were asked for.
 
+use std::cell::OnceCell;
+use std::path::Path;
+
 use super::super::super::words;
 use super::super::Engine;
 use super::PAUSE;
 use crate::locks::Snapshot;
 use crate::person::{Person, parent_of};
+use crate::process::Stat;
 use crate::store::{Entry, State, StoreError};
 
 impl Engine {
@@ -15,8 +19,11 @@ impl Engine {
         }
         let all = self.store().behind()?;
         self.queue.behind = !all.is_empty();
+        // All descriptors of all processes are looked at for them: once, and only if somebody asks.
+        let holders = OnceCell::new();
         for it in all {
-            if !self.is_behind(&it) {
+            let holds = |who| holders.get_or_init(|| self.lock_holders()).contains(&who);
+            if !self.is_behind(&it, holds) {
                 self.store().nothing_before(it.id)?;
                 self.queue.waiting.insert(it.task);
             } else if !self.task_still_runs(&it) {
@@ -26,8 +33,10 @@ impl Engine {
         Ok(())
     }
 
-    fn is_behind(&self, it: &Entry) -> bool {
-        it.boot == self.boot && (self.task_still_runs(it) || self.transaction_goes_on(it))
+    fn is_behind(&self, it: &Entry, holds_lock: impl FnOnce((i32, u64)) -> bool) -> bool {
+        let who = (it.after_pid, it.after_start);
+        let goes_on = || self.may_go_on(it) && holds_lock(who);
+        it.boot == self.boot && (self.task_still_runs(it) || goes_on())
     }
 
     /// The run from inside which it was asked for.
@@ -36,11 +45,12 @@ impl Engine {
         self.arbiter.leases().contains_key(&it.after_unit) && began <= it.at
     }
 
-    fn transaction_goes_on(&self, it: &Entry) -> bool {
-        it.after_pid != 0
-            && self
-                .lock_holders()
-                .contains(&(it.after_pid, it.after_start))
+    /// Whether the process is there whose transaction comes first. It may have ended that, and do something else.
+    fn may_go_on(&self, it: &Entry) -> bool {
+        let process = Stat::read_alive(Path::new("/proc"), it.after_pid);
+        it.boot == self.boot
+            && it.after_pid != 0
+            && process.is_some_and(|process| process.start_time == it.after_start)
     }
 
     /// What an entry waits for that isn't due; one line.
@@ -52,7 +62,7 @@ impl Engine {
         if it.boot == self.boot && self.task_still_runs(it) {
             parts.push(format!("the end of {}", it.after_unit));
         }
-        if it.boot == self.boot && self.transaction_goes_on(it) {
+        if self.may_go_on(it) {
             let person = Person::of(it.after_pid);
             parts.push(format!("the end of the transaction of {person}"));
         }
