@@ -14,6 +14,7 @@ cases![
     retry_waits_while_the_queue_is_paused,
     retry_that_its_window_has_no_time_for_is_not_made,
     retry_can_be_cancelled,
+    stop_takes_a_retry_back_and_nothing_else_does,
 ];
 
 fn retry_is_kept_over_a_kill_of_the_daemon(case: &Case<'_>) -> Result<()> {
@@ -120,6 +121,31 @@ fn retry_can_be_cancelled(case: &Case<'_>) -> Result<()> {
     case.sh("interlockctl queue cancel given-up.service")?;
     settled(case, "given-up")?;
     case.failed("given-up.service")
+}
+
+fn stop_takes_a_retry_back_and_nothing_else_does(case: &Case<'_>) -> Result<()> {
+    alone(
+        case,
+        "stopped",
+        "attempts = 3, delay = \"1h\", max-delay = \"1h\"",
+        &[(1, "try later")],
+    )?;
+    case.start(&["stopped.service"])?;
+    delayed(case, "stopped")?;
+    // As packages do with all of their services; and what else has a job, or looks as if.
+    case.sh(
+        "systemctl try-restart stopped.service; systemctl reload stopped.service || true
+             systemctl kill stopped.service || true; systemctl daemon-reload
+             systemctl set-property --runtime stopped.service CPUWeight=50; systemctl daemon-reexec
+             systemctl try-reload-or-restart stopped.service",
+    )?;
+    delayed(case, "stopped")?;
+    kill_daemon(case)?;
+    delayed(case, "stopped")?;
+    case.sh("systemctl stop stopped.service")?;
+    settled(case, "stopped")?;
+    case.sh("systemctl revert stopped.service 2>/dev/null; rm -rf /run/systemd/system.control/stopped.service.d")?;
+    case.failed("stopped.service")
 }
 
 fn retry_that_its_window_has_no_time_for_is_not_made(case: &Case<'_>) -> Result<()> {

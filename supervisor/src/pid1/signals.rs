@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use futures_util::StreamExt;
 use zbus::message::Type;
-use zbus::{Connection, MatchRule, MessageStream, Variant};
+use zbus::{Connection, MatchRule, MessageStream, Structure, Variant};
 
 use super::SYSTEMD;
 
@@ -34,6 +34,8 @@ pub enum Signal {
         path: String,
         /// It is `exited`: still active, if it is a `RemainAfterExit=` unit.
         exited: bool,
+        /// The job that it has just then.
+        job: Option<u32>,
     },
     /// The unit with this object path is being stopped, or has been told to stop.
     UnitLeaves {
@@ -125,11 +127,16 @@ fn read(message: &zbus::Message) -> Option<Signal> {
             Some(match change(message)? {
                 Change::Restarts => Signal::UnitRestarts { path },
                 Change::Leaves => Signal::UnitLeaves { path },
-                Change::Down => Signal::UnitRested {
+                Change::Down(job) => Signal::UnitRested {
                     path,
                     exited: false,
+                    job,
                 },
-                Change::Exited => Signal::UnitRested { path, exited: true },
+                Change::Exited => Signal::UnitRested {
+                    path,
+                    exited: true,
+                    job: None,
+                },
             })
         }
         _ => None,
@@ -140,7 +147,8 @@ fn read(message: &zbus::Message) -> Option<Signal> {
 enum Change {
     Restarts,
     Leaves,
-    Down,
+    /// With the job that it has.
+    Down(Option<u32>),
     Exited,
 }
 
@@ -156,7 +164,13 @@ fn change(message: &zbus::Message) -> Option<Change> {
         _ => {}
     }
     match text("ActiveState") {
-        Some("inactive" | "failed") => Some(Change::Down),
+        Some("inactive" | "failed") => {
+            let job = changed
+                .get("Job")
+                .and_then(|v| <&Structure<'_>>::try_from(v).ok());
+            let id = job.and_then(|job| u32::try_from(job.fields().first()?).ok());
+            Some(Change::Down(id.filter(|id| *id != 0)))
+        }
         Some("deactivating") => Some(Change::Leaves),
         _ => None,
     }

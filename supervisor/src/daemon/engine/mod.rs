@@ -390,13 +390,17 @@ impl Engine {
                 self.deployments_job_removed(&unit, id, &result).await;
                 self.start_came_to_nothing(&unit, &result).await;
                 self.ungated_job_removed(&unit).await;
+                self.idle_job_removed(&unit, id, &result).await;
             }
             Signal::UnitRestarts { path } => self.unit_restarts(&path),
             Signal::UnitLeaves { path } => self.deployments_heard_of_path(&path),
-            Signal::UnitRested { path, exited } => {
+            Signal::UnitRested { path, exited, job } => {
                 self.deployments_heard_of_path(&path);
                 self.unit_rested(&path, exited);
                 self.ungated_rested(&path).await;
+                if let Some(job) = job {
+                    self.idle_unit_has_job(job).await;
+                }
             }
             Signal::Reloading(true) => {}
             Signal::Reloading(false) => self.policy_may_have_changed().await,

@@ -7,6 +7,7 @@ mod delays;
 mod desk;
 mod pump;
 mod submit;
+mod taken_back;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -42,6 +43,7 @@ pub(super) struct Queue {
     capacities: BTreeMap<String, Capacity>,
     /// When entries of batches ended, microseconds of `CLOCK_REALTIME`.
     pace: BTreeMap<u64, VecDeque<u64>>,
+    idle_jobs: taken_back::IdleJobs,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` when delays were last compared with it, microseconds.
     epoch: Option<u64>,
     /// What could not be written down yet.
@@ -85,6 +87,7 @@ impl Queue {
             paused: store.paused(),
             capacities: store.capacities(),
             pace: BTreeMap::new(),
+            idle_jobs: taken_back::IdleJobs::default(),
             unwritten: Vec::new(),
             trouble: None,
         }
