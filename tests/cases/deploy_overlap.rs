@@ -9,7 +9,7 @@ use super::deploy_support::{
     group_policy, message, named_group_policy, paused, rests, run_all, running_group, runs_on,
     settles_as,
 };
-use super::support::kill_daemon;
+use super::support::{fill, kill_daemon, make_room, with_small_disk};
 
 deploy_cases![
     tasks_resume_when_the_last_of_two_deployments_ends,
@@ -21,6 +21,8 @@ deploy_cases![
     task_that_was_interrupted_too_often_is_protected,
     interruptions_of_long_ago_do_not_count,
     policy_that_changes_during_a_deployment_harms_nobody,
+    task_that_one_deployment_has_frozen_is_stopped_or_restarted_by_another,
+    deployment_that_can_not_be_written_down_is_undone_alone,
     deployment_that_was_over_last_is_known_however_early_it_began,
 ];
 
@@ -233,6 +235,64 @@ fn policy_that_changes_during_a_deployment_harms_nobody(case: &Case<'_>) -> Resu
     rests(case, &[("s", 1)])?;
     runs_on(case, &[("f", 1), ("r", 2), ("c", 2)])?;
     paused(case, "f", ready, end)
+}
+
+fn task_that_one_deployment_has_frozen_is_stopped_or_restarted_by_another(
+    case: &Case<'_>,
+) -> Result<()> {
+    running_group(
+        case,
+        &[("s", "freeze"), ("r", "freeze"), ("f", "freeze")],
+        "",
+    )?;
+    let first = case.deploy("g")?;
+    let frozen = case.now()?;
+    case.policy(&named_group_policy(
+        "h",
+        &[("s", "stop"), ("r", "restart"), ("f", "freeze")],
+        "",
+    ))?;
+    // PID 1 waits for what is frozen until the stop's time limit, or refuses to stop it.
+    let second = case.sh("timeout 20 interlockctl deploy begin --group h --expires 10min")?;
+    rests(case, &[("s", 1), ("r", 1)])?;
+    ensure!(case.is_frozen("f.service")?);
+    case.end_deployment(&second)?;
+    // The first has them at rest until its own end.
+    rests(case, &[("s", 1), ("r", 1)])?;
+    ensure!(case.is_frozen("f.service")?);
+    let end = case.now()?;
+    case.end_deployment(&first)?;
+    rests(case, &[("s", 1)])?;
+    runs_on(case, &[("r", 2), ("f", 1)])?;
+    paused(case, "f", frozen, end)
+}
+
+fn deployment_that_can_not_be_written_down_is_undone_alone(case: &Case<'_>) -> Result<()> {
+    case.services(&["s", "w", "r"].map(Service::exec))?;
+    case.policy(&format!(
+        "{}{}",
+        named_group_policy("g", &[("s", "restart")], ""),
+        named_group_policy("h", &[("w", "wait"), ("r", "restart")], "")
+    ))?;
+    run_all(case, &["s", "w", "r"])?;
+    with_small_disk(case, "4m", || {
+        let ready = case.deploy("g")?;
+        let settling = case.deploying("h", "")?;
+        let live = case.live_deployment("h")?;
+        case.member_is(&live.id, "r.service", "stopped")?;
+        fill(case)?;
+        // The one that has to write down what it sees now is given up; the other has nothing to do.
+        case.release("w.service")?;
+        let output = settling.wait(SOON)?;
+        ensure!(!output.success(), "{output:?}");
+        runs_on(case, &[("r", 2)])?;
+        ensure!(case.deployment(&ready)?.state == "ready");
+        rests(case, &[("s", 1)])?;
+        make_room(case)?;
+        case.deployment_is(&live.id, "failed")?;
+        case.end_deployment(&ready)?;
+        runs_on(case, &[("s", 2)])
+    })
 }
 
 fn deployment_that_was_over_last_is_known_however_early_it_began(case: &Case<'_>) -> Result<()> {

@@ -120,13 +120,18 @@ impl Engine {
         }
     }
 
+    /// What others hold by closed admission: the tasks of their groups, and those that were when they began.
     fn held_by_others(&self, deployment: &Deployment) -> BTreeMap<String, String> {
         let mut held = BTreeMap::new();
         let others = self.deployments.live();
         for other in others.filter(|other| other.id != deployment.id && other.holds()) {
             let tasks = self.group_tasks(other);
+            let is_theirs = |task: &String| {
+                tasks.iter().any(|it| it.name == *task)
+                    || other.members.values().any(|it| it.task == *task)
+            };
             for (unit, member) in &deployment.members {
-                if tasks.iter().any(|task| task.name == member.task) {
+                if is_theirs(&member.task) {
                     held.insert(unit.clone(), other.id.clone());
                 }
             }

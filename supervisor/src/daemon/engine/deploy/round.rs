@@ -1,12 +1,13 @@
 //! One round: what is next for each deployment, written down before it is done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use interlock_core::deploy::{PUT_OFF, Phase, Stage, Step};
 
 use super::super::super::Notice;
 use super::super::Engine;
-use super::{Deployments, FREEZE_POLL, POLL, READY_POLL};
+use super::{Deployments, FREEZE_POLL, Live, POLL, READY_POLL};
 use crate::clock;
 use crate::journal::message;
 use crate::store::{Change, Stale};
@@ -61,8 +62,8 @@ impl Engine {
         Some(all)
     }
 
-    /// What changes is on disk before it takes effect. A deployment that can't be written down fails, and is
-    /// undone all the same: nothing may stay as it is for want of space.
+    /// What changes is on disk before it takes effect. A deployment of which something can't be written down fails, and
+    /// is undone all the same: nothing may stay half done for want of space. The others stay as they are.
     pub(super) fn write_down(&mut self, steps: &mut Vec<(String, Vec<Step>)>) {
         let now = clock::realtime();
         let mut change = Change {
@@ -105,6 +106,7 @@ impl Engine {
         if change.deployments.is_empty() && change.interruptions.is_empty() {
             return;
         }
+        let about = about(&change);
         let saved = store.save(&change);
         let news = std::mem::take(&mut change.stale);
         drop(change);
@@ -122,8 +124,9 @@ impl Engine {
         if let Err(error) = saved {
             tracing::error!(%error, "cannot write a deployment down; it is undone");
             // What undoes is done; what would go further isn't.
-            steps.retain(|(id, _)| all.get(id).is_some_and(|live| !live.deployment.holds()));
-            for live in all.values_mut().filter(|live| live.deployment.holds()) {
+            let undone = |id: &String, live: &Live| about.contains(id) && live.deployment.holds();
+            steps.retain(|(id, _)| all.get(id).is_some_and(|live| !undone(id, live)));
+            for (_, live) in all.iter_mut().filter(|(id, live)| undone(id, live)) {
                 // As if it had never been decided.
                 live.deployment.clone_from(&live.saved);
                 live.deployment.refuse(error.to_string());
@@ -177,4 +180,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// The deployments of which a change says something.
+fn about(change: &Change<'_>) -> BTreeSet<String> {
+    let changed = change.deployments.iter().map(|it| &it.id);
+    let interrupting = change.interruptions.iter().map(|(_, id)| id);
+    let outlived = change.stale.iter().map(|(_, stale)| &stale.deployment);
+    changed
+        .chain(interrupting)
+        .chain(outlived)
+        .cloned()
+        .collect()
 }
