@@ -19,6 +19,9 @@ pub const GATE_SOCKET: &str = "/run/interlock/gate.sock";
 /// Holds one empty file per lease, named after the task's unit; see `AssertPathExists=` in each task's drop-in.
 pub const LEASE_DIR: &str = "/run/interlock/lease";
 
+/// Holds one file per lease, named after the task's unit, with what it holds.
+pub const GRANTED_DIR: &str = "/run/interlock/granted";
+
 /// Holds one file per task that interlockd has frozen, named after its unit, with its control group's path in it.
 pub const FROZEN_DIR: &str = "/run/interlock/frozen";
 

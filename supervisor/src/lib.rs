@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod failpoint;
 pub mod freezer;
 pub mod gate;
+pub mod granted;
 pub mod history;
 pub mod inhibitors;
 pub mod instance;

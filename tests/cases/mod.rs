@@ -47,6 +47,7 @@ mod hold;
 mod hold_kill;
 mod importer;
 mod lease;
+mod lease_crash;
 mod monitor;
 mod nested;
 mod notify;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Entry> {
         attack::CASES,
         confine::CASES,
         lease::CASES,
+        lease_crash::CASES,
         change::CASES,
         order::CASES,
         refuse::CASES,

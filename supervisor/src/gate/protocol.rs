@@ -1,5 +1,7 @@
 //! The lines of the gate protocol, written and read in one place.
 
+use interlock_generator::names;
+
 /// Longest line, in bytes, with its newline: a unit name has at most 255.
 pub const LINE_MAX: usize = 1024;
 
@@ -16,12 +18,16 @@ pub fn parse_hello(line: &str) -> Option<&str> {
         .strip_suffix('\n')
         .unwrap_or(line)
         .strip_prefix(HELLO)?;
-    let valid = !unit.is_empty()
-        && unit.len() <= interlock_generator::names::UNIT_NAME_MAX
+    is_unit_name(unit).then_some(unit)
+}
+
+/// Whether a unit of this name could have a gate: whatever else comes is not passed on.
+pub fn is_unit_name(unit: &str) -> bool {
+    !unit.is_empty()
+        && unit.len() <= names::UNIT_NAME_MAX
         && unit
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b));
-    valid.then_some(unit)
+            .all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
 }
 
 /// What interlockd says to a gate.

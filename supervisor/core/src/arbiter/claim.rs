@@ -91,6 +91,14 @@ impl Standing {
     }
 }
 
+/// What needs both: the larger of the shares of each resource.
+pub fn add_uses(uses: &mut Uses, more: &Uses) {
+    for (resource, shares) in more {
+        let held = uses.entry(resource.clone()).or_default();
+        *held = (*held).max(*shares);
+    }
+}
+
 /// Whether two claims have a resource in common.
 pub fn overlap(a: &Uses, b: &Uses) -> bool {
     a.keys().any(|resource| b.contains_key(resource))

@@ -25,7 +25,9 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use claim::{Claim, Lock, Refusal, Standing, Uses, resources, share_of_unit, unit_of_share};
+pub use claim::{
+    Claim, Lock, Refusal, Standing, Uses, add_uses, resources, share_of_unit, unit_of_share,
+};
 pub use event::{Action, Event};
 use interlock_generator::names;
 use ledger::Ledger;
@@ -397,9 +399,8 @@ impl Arbiter {
         self.forget_waiter(&unit);
         let mut uses = uses;
         // It may have been let in by an earlier policy.
-        for (resource, weight) in self.leases.get(&unit).iter().flat_map(|lease| &lease.uses) {
-            let held = uses.entry(resource.clone()).or_default();
-            *held = (*held).max(*weight);
+        if let Some(lease) = self.leases.get(&unit) {
+            add_uses(&mut uses, &lease.uses);
         }
         let lease = Lease {
             uses,
@@ -415,9 +416,8 @@ impl Arbiter {
         self.capacities = capacities;
         for (unit, lease) in &mut self.leases {
             // What runs goes on using what it had, and others expect it to hold what the policy says now.
-            for (resource, weight) in claims.get(unit).iter().flat_map(|claim| &claim.uses) {
-                let held = lease.uses.entry(resource.clone()).or_default();
-                *held = (*held).max(*weight);
+            if let Some(claim) = claims.get(unit) {
+                add_uses(&mut lease.uses, &claim.uses);
             }
         }
         for waiter in &mut self.queue {

@@ -93,6 +93,10 @@ impl Engine {
             standing,
             now: clock::monotonic(),
         });
+        if !self.arbiter.leases().contains_key(&unit) {
+            // An earlier run's.
+            self.granted.forget(&unit);
+        }
         self.note_wait(&unit);
         self.preempt_for(&unit).await;
         self.notify(Notice::Changed(unit));
@@ -226,6 +230,8 @@ impl Engine {
             words::duration(waited),
         );
         self.run_begins(unit, true);
+        // Before the gate opens: whatever happens to interlockd then, what the task uses is known.
+        self.keep_granted(unit);
         self.open(unit);
         self.remember_outcome(unit).await;
         self.notify(Notice::Changed(unit.to_owned()));

@@ -176,6 +176,7 @@ impl Engine {
         self.feed(Event::Released {
             unit: unit.to_owned(),
         });
+        self.granted.forget(unit);
         self.forget_run(unit);
         self.deployments_heard_of(unit);
         self.run_ends(unit, record);
@@ -194,7 +195,7 @@ impl Engine {
 
     /// A lease that exists although it wasn't granted here.
     pub(super) fn adopt_running(&mut self, unit: &str) {
-        let uses = self.policy.uses_of(unit);
+        let uses = self.uses_held_by(unit);
         let granted = granted_at(unit).unwrap_or_else(clock::realtime);
         let record = self.records.entry(unit.to_owned()).or_default();
         record.granted = granted;
@@ -208,6 +209,7 @@ impl Engine {
             since: clock::monotonic(),
             presumed: false,
         });
+        self.keep_granted(unit);
         self.notify(Notice::Changed(unit.to_owned()));
     }
 
@@ -275,6 +277,9 @@ impl Engine {
             }
         }
         self.adopt_leftovers(pid1, &found).await;
+        if !self.adopt_granted(pid1, &found).await {
+            return false;
+        }
         self.remove_stale_lease_files(&found);
         self.dirty.extend(found.into_keys());
         self.dirty.extend(self.arbiter.leases().keys().cloned());
@@ -287,7 +292,7 @@ impl Engine {
         let since = pid1.left_inactive_at(&names::gate_of(unit)).await;
         self.feed(Event::Adopt {
             unit: unit.to_owned(),
-            uses: self.policy.uses_of(unit),
+            uses: self.uses_held_by(unit),
             since: since.unwrap_or_else(|_| clock::monotonic()),
             presumed: true,
         });
@@ -378,7 +383,7 @@ impl Engine {
 }
 
 /// Unknown counts as yes.
-fn is_populated(control_group: zbus::Result<Option<String>>) -> bool {
+pub(super) fn is_populated(control_group: zbus::Result<Option<String>>) -> bool {
     match control_group {
         Ok(None) => false,
         Ok(Some(path)) => cgroup::is_populated(&path).unwrap_or(true),
@@ -404,7 +409,7 @@ fn remove_lease_file(unit: &str) {
 }
 
 /// Task and gate of each unit, as far as they are loaded.
-type Survey = BTreeMap<String, (Option<UnitState>, Option<UnitState>)>;
+pub(super) type Survey = BTreeMap<String, (Option<UnitState>, Option<UnitState>)>;
 
 /// A unit name as an fnmatch(3) pattern that matches just it.
 pub fn escape_pattern(unit: &str) -> String {

@@ -6,6 +6,7 @@ mod deadlocks;
 mod deploy;
 mod explain;
 mod gates;
+mod granted;
 mod holds;
 mod leases;
 mod live;
@@ -21,6 +22,7 @@ mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use interlock_core::arbiter::{Action, Arbiter, Event};
@@ -46,6 +48,7 @@ pub use views::{QueueView, TaskView};
 
 use super::{Input, Notice, Paths, Pulse, Query};
 use crate::clock;
+use crate::granted::Granted;
 use crate::history::History;
 use crate::pid1::signals::Signal;
 use crate::pid1::{self, Pid1};
@@ -95,6 +98,7 @@ pub struct Engine {
     unheard: Option<Pid1>,
     gates: BTreeMap<String, Gate>,
     records: BTreeMap<String, Record>,
+    granted: Granted,
     history: History,
     tidying: tidying::Tidying,
     notices: UnboundedSender<Notice>,
@@ -158,6 +162,7 @@ impl Engine {
             unheard: None,
             gates: BTreeMap::new(),
             records: BTreeMap::new(),
+            granted: Granted::open(Path::new(names::GRANTED_DIR)),
             notices,
             pulse,
             actions: VecDeque::new(),

@@ -292,11 +292,7 @@ impl Engine {
         self.policy.learned_run(unit, run);
         if self.arbiter.queue().iter().any(|w| w.unit == unit) {
             // It asked when PID 1 didn't answer.
-            let claims = self.current_claims();
-            self.feed(Event::Policy {
-                capacities: self.capacities(),
-                claims,
-            });
+            self.tell_claims();
         }
         true
     }
@@ -353,14 +349,20 @@ impl Engine {
         self.stop_timers(old_made.difference(&made).chain(&masked).cloned().collect())
             .await;
         self.unmask_timers(old_masked.difference(&masked)).await;
+        self.tell_claims();
+        self.close_admission_again();
+        self.complain_of_excess();
+        self.notify(Notice::Policy(self.policy.units()));
+    }
+
+    /// The arbiter learns what those who hold and who wait need now. A lease may hold more after that.
+    fn tell_claims(&mut self) {
         let claims = self.current_claims();
         self.feed(Event::Policy {
             capacities: self.capacities(),
             claims,
         });
-        self.close_admission_again();
-        self.complain_of_excess();
-        self.notify(Notice::Policy(self.policy.units()));
+        self.keep_all_granted();
     }
 
     fn current_claims(&self) -> BTreeMap<String, Claim> {
