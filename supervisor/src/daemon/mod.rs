@@ -343,6 +343,8 @@ pub struct Paths {
     pub root: PathBuf,
     /// The state database.
     pub database: PathBuf,
+    /// What of the queue the database didn't take yet.
+    pub unwritten: PathBuf,
 }
 
 impl Default for Paths {
@@ -351,6 +353,8 @@ impl Default for Paths {
             // What the generator has read, that PID 1 has run.
             root: locks::root_of_pid1().to_owned(),
             database: PathBuf::from("/var/lib/interlock/state.db"),
+            // Survives interlockd, as the runs do that it tells of; not the host.
+            unwritten: PathBuf::from("/run/interlock/unwritten"),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the queue is made of.
 
+use serde::{Deserialize, Serialize};
+
 /// Where an entry stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// To be started when there is room.
     #[default]
@@ -51,7 +53,7 @@ impl State {
 }
 
 /// Why an entry is there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Somebody asked for it.
     #[default]
@@ -61,7 +63,7 @@ pub enum Kind {
 }
 
 /// A start that is to happen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its number.
     pub id: u64,
@@ -106,7 +108,7 @@ pub struct Entry {
 }
 
 /// What became of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its run has succeeded.
     Done,

@@ -7,6 +7,7 @@ mod holds;
 mod operator;
 mod queue;
 mod queue_desk;
+mod unwritten;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,7 @@ pub use batches::Batch;
 pub use entry::{Counts, Entry, Filter, Kind, Next, Outcome, State};
 pub use holds::{Hold, HoldKey, HoldKind, SkippedStart};
 pub use operator::{Capacity, Paused};
+pub use unwritten::{Backlog, Unwritten};
 
 /// How many deployments are remembered that are over.
 const REMEMBERED: i64 = 20;

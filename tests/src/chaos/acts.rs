@@ -7,13 +7,18 @@ use super::driver::{Choice, Driver};
 use super::world::{ELASTIC, ELASTICITY, REPAIR, REPAIRED, Role};
 
 /// What may be started by hand.
-const STARTED: [Role; 3] = [Role::Any, Role::Refusable, Role::Uninterruptible];
+const STARTED: [Role; 4] = [
+    Role::Any,
+    Role::Late,
+    Role::Refusable,
+    Role::Uninterruptible,
+];
 
 /// What may be stopped by hand.
-const STOPPED: [Role; 2] = [Role::Any, Role::Refusable];
+const STOPPED: [Role; 3] = [Role::Any, Role::Late, Role::Refusable];
 
 /// With their weights.
-pub const ACTS: [Choice; 19] = [
+pub const ACTS: [Choice; 21] = [
     ("start", 300, start),
     ("start of several", 80, start_several),
     ("start of an ordered chain", 30, start_chain),
@@ -21,6 +26,8 @@ pub const ACTS: [Choice; 19] = [
     ("start of an instance", 100, start_instance),
     ("stop", 60, stop),
     ("restart", 50, restart),
+    ("restart of what runs", 15, try_restart),
+    ("reload of a service", 15, reload_service),
     ("cancel of a job", 40, cancel),
     ("submission", 60, submit),
     ("cancel of submissions", 12, cancel_submissions),
@@ -138,6 +145,33 @@ fn restart(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
     let unit = driver.task_of(dice, &STOPPED);
     driver.undo(&unit)?;
     driver.ask("restart", &[unit])
+}
+
+/// A restart that is none if the unit is down, so that nobody has asked for a run.
+fn try_restart(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
+    let unit = driver.task_of(dice, &STOPPED);
+    let verb = *dice.one(&["try-restart", "try-reload-or-restart"]);
+    driver.undo(&unit)?;
+    for undone in undone_by_start(&unit) {
+        driver.undo(undone)?;
+    }
+    driver.ledger.note(&format!("maybe {unit}"))?;
+    driver
+        .sh(&format!("systemctl {verb} --no-block '{unit}'"))
+        .map(drop)
+}
+
+/// It may end by that, if the signal comes before it listens.
+fn reload_service(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
+    let unit = *dice.one(&["reloads0.service", "reloads1.service"]);
+    driver.undo(unit)?;
+    let verb = *dice.one(&["reload", "reload", "reload-or-restart"]);
+    if verb == "reload-or-restart" {
+        driver.ledger.note(&format!("maybe {unit}"))?;
+    }
+    driver
+        .sh(&format!("systemctl {verb} --no-block {unit}"))
+        .map(drop)
 }
 
 fn cancel(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {

@@ -37,6 +37,8 @@ pub struct Driver<'m> {
     running: Vec<Running>,
     /// How much there may be of the resource whose capacity is changed.
     pub(super) elastic: u32,
+    /// Whether interlockd is the one of the package.
+    pub(super) is_shipped: bool,
     /// The unit that is held, or was last.
     pub(super) held: String,
     /// What was submitted last.
@@ -59,6 +61,7 @@ impl<'m> Driver<'m> {
             mends: Vec::new(),
             running: Vec::new(),
             elastic: ELASTICITY,
+            is_shipped: false,
             held: String::new(),
             submitted: Vec::new(),
             hung: Vec::new(),

@@ -12,10 +12,24 @@ pub const CLOCK: &str = "/run/testbed/clock";
 /// How long interlockd may say nothing before systemd kills it, in seconds; shorter than what is shipped.
 pub const WATCHDOG: u32 = 4;
 
+/// What systemd starts.
+pub const DAEMON: &str = "/usr/libexec/interlock/interlockd";
+/// The one of the package.
+pub const SHIPPED: &str = "/usr/libexec/interlock/interlockd.shipped";
+/// The one that dies at a step, if it is told to.
+pub const MORTAL: &str = "/usr/libexec/interlock/interlockd.mortal";
+
+/// Where it is told to, see interlock's `failpoint.rs`.
+const KILL_AT: &str = "/run/interlock/kill-at";
+/// Where it says at which ones it died.
+pub const POINTS: &str = "/run/interlock/points";
+
 /// With their weights.
-pub const FAULTS: [Choice; 10] = [
+pub const FAULTS: [Choice; 12] = [
     ("interlockd killed", 25, kill),
     ("interlockd killed twice", 5, kill_twice),
+    ("interlockd to die at a step", 30, die_at_a_step),
+    ("interlockd of another build", 5, change_build),
     ("interlockd stands still", 10, stand_still),
     ("interlockd past its watchdog", 4, hang),
     ("daemon-reload", 20, reload),
@@ -48,6 +62,42 @@ fn kill_twice(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
         .map(drop)
 }
 
+/// At the n-th step of a grant, a deployment, a lease's end, the queue, from here on.
+fn die_at_a_step(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
+    let step = 1 + dice.below(12);
+    if driver.is_shipped || !driver.broken("step", 3 + dice.below(20), let_live) {
+        return Ok(());
+    }
+    driver.ledger.note("kill-daemon")?;
+    driver
+        .sh(&format!(
+            "echo 'any {step}' >{KILL_AT}.new; mv {KILL_AT}.new {KILL_AT}"
+        ))
+        .map(drop)
+}
+
+/// If it hasn't come to that step.
+fn let_live(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
+    if driver.sh(&format!("rm {KILL_AT}"))?.success() {
+        driver.ledger.note("unkilled-daemon")?;
+    }
+    Ok(())
+}
+
+/// As by an upgrade: from the one that dies at steps to the one that is shipped, or back.
+fn change_build(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
+    driver.is_shipped = !driver.is_shipped;
+    let build = if driver.is_shipped { SHIPPED } else { MORTAL };
+    driver.sh(&use_build(build)).map(drop)
+}
+
+/// The script that has interlockd be one of another build.
+pub fn use_build(build: &str) -> String {
+    format!(
+        "ln -f {build} {DAEMON}.new && mv {DAEMON}.new {DAEMON}; systemctl restart --no-block interlockd.service"
+    )
+}
+
 fn stand_still(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
     let left = if driver.broken("stands still", 2 + dice.below(15), go_on) {
         "STOP"
@@ -78,6 +128,10 @@ fn reexec(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
 
 fn bus(driver: &mut Driver<'_>, _: &mut Dice) -> Result<()> {
     driver.ledger.note("bus")?;
+    // With its name on the bus it loses what it is there for.
+    for unit in ["dbus0.service", "dbus1.service"] {
+        driver.undo(unit)?;
+    }
     driver
         .sh("systemctl restart dbus.service; systemctl try-restart polkit.service systemd-logind.service")
         .map(drop)

@@ -27,6 +27,7 @@ use crate::machine::Machine;
 use crate::root::Version;
 use checker::{Figures, Finding, Journal, Log};
 use driver::{Choice, Driver};
+use faults::POINTS;
 use ledger::Ledger;
 use setup::Bus;
 use world::World;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub counts: BTreeMap<&'static str, u64>,
     /// How many of them were faults and attacks.
     pub faults: u64,
+    /// At which steps interlockd died, how often.
+    pub steps: BTreeMap<String, u64>,
     /// What was looked at.
     pub figures: Figures,
     /// What must not be.
@@ -116,6 +119,7 @@ pub fn run(version: Version, seed: u64, duration: Duration, keep: &Path) -> Resu
         &Journal::parse(&journal),
     );
     findings.extend(judged);
+    let steps = steps(&machine)?;
     let evidence = if findings.is_empty() {
         None
     } else {
@@ -135,10 +139,21 @@ pub fn run(version: Version, seed: u64, duration: Duration, keep: &Path) -> Resu
         duration,
         counts: driver.counts.clone(),
         faults,
+        steps,
         figures,
         findings,
         evidence,
     })
+}
+
+/// What the interlockd that dies at steps has written down.
+fn steps(machine: &Machine) -> Result<BTreeMap<String, u64>> {
+    let mut steps = BTreeMap::new();
+    for line in machine.sh(&format!("cat {POINTS} || true"))?.lines() {
+        let name = line.split_once(' ').map_or(line, |(_, name)| name);
+        *steps.entry(name.to_owned()).or_default() += 1;
+    }
+    Ok(steps)
 }
 
 /// Judges kept evidence again, of a run with this seed.
@@ -187,6 +202,11 @@ fn keep_evidence(
     Ok(dir)
 }
 
+fn list<T: std::fmt::Display>(counts: &BTreeMap<T, u64>) -> String {
+    let each = counts.iter().map(|(name, count)| format!("{name} {count}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// What a run was and what it found, for people.
 #[must_use]
 pub fn report(outcome: &Outcome) -> String {
@@ -207,12 +227,10 @@ pub fn report(outcome: &Outcome) -> String {
         figures.jobs,
         outcome.findings.len()
     );
-    let done: Vec<String> = outcome
-        .counts
-        .iter()
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    let _ = writeln!(text, "  {}", done.join(", "));
+    let _ = writeln!(text, "  {}", list(&outcome.counts));
+    if !outcome.steps.is_empty() {
+        let _ = writeln!(text, "  interlockd died at: {}", list(&outcome.steps));
+    }
     for finding in &outcome.findings {
         let _ = writeln!(text, "  {}: {}", finding.kind, finding.text);
     }

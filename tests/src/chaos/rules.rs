@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checker::Rules;
-use super::world::{REPAIR, REPAIRED, Role, World};
+use super::world::{BEATS, REPAIR, REPAIRED, Role, World};
 
 /// A task that its repair must not meet.
 const ITSELF: &str = "the repaired task itself";
@@ -59,7 +59,7 @@ pub fn of(world: &World) -> Rules {
             .iter()
             .filter(others)
             .map(super::world::Task::unit)
-            .chain(["import@.service".to_owned()])
+            .chain(["import@.service".to_owned(), format!("{BEATS}@.service")])
             .collect(),
         oneshots: world
             .tasks

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use super::faults::{CLOCK, WATCHDOG};
-use super::world::{PROGRAM, World};
+use super::faults::{CLOCK, DAEMON, MORTAL, SHIPPED, WATCHDOG, use_build};
+use super::world::{BUS_NAMES, OWN, PROGRAM, World};
 use crate::install;
 use crate::machine::Machine;
 use crate::root::Version;
@@ -34,8 +34,9 @@ pub fn machine(version: Version, world: &World, bus: Bus) -> Result<Machine> {
     prepare(&machine)?;
     machine.sh("dnf -y --quiet install interlock </dev/null")?;
     for (path, text) in world.files() {
-        machine.write(path, text)?;
+        machine.write(path, &of_version(text, version))?;
     }
+    put_builds(&machine)?;
     let mut timers = String::new();
     for timer in world.timers() {
         let _ = write!(timers, " {timer}");
@@ -88,8 +89,38 @@ fn change_bus(machine: &Machine) -> Result<()> {
         .map(drop)
 }
 
+/// An older systemd knows no `Type=notify-reload`: there a command signals.
+fn of_version(text: &str, version: Version) -> String {
+    if version == Version::V252 {
+        text.replace(
+            "Type=notify-reload\n",
+            "Type=notify\nExecReload=/bin/sh -c 'kill -HUP $MAINPID'\n",
+        )
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The interlockd of the package, and beside it one that dies at a step if it is told to: that one runs first.
+fn put_builds(machine: &Machine) -> Result<()> {
+    machine.copy_in(install::daemon_with_failpoints()?, MORTAL)?;
+    machine
+        .sh(&format!(
+            "set -e; chmod 755 {MORTAL}; cp -p {DAEMON} {SHIPPED}\n{}",
+            use_build(MORTAL)
+        ))
+        .map(drop)
+}
+
 fn prepare(machine: &Machine) -> Result<()> {
     machine.write(PROGRAM, include_str!("task.sh"))?;
+    machine.write(OWN, include_str!("own.py"))?;
+    machine.write(
+        "/etc/dbus-1/system.d/chaos.conf",
+        &format!(
+            "<busconfig><policy user=\"root\"><allow own_prefix=\"{BUS_NAMES}\"/></policy></busconfig>\n"
+        ),
+    )?;
     machine.copy_in(&tools::faketime()?, tools::FAKETIME)?;
     machine.write(CLOCK, "+0\n")?;
     machine.write(
@@ -105,7 +136,7 @@ fn prepare(machine: &Machine) -> Result<()> {
     )?;
     machine
         .sh(&format!(
-            "set -e; chmod 755 {PROGRAM}; mkdir -p /var/lib/testbed /run/testbed /var/lib/interlock
+            "set -e; chmod 755 {PROGRAM} {OWN}; systemctl reload dbus.service; mkdir -p /var/lib/testbed /run/testbed /var/lib/interlock
              [ -p /run/testbed/chaos.fifo ] || mkfifo /run/testbed/chaos.fifo
              [ -p /run/testbed/line.fifo ] || mkfifo /run/testbed/line.fifo
              mount -t tmpfs -o size=6m,mode=700 small /var/lib/interlock

@@ -6,6 +6,7 @@
 #                                               "tries:X-N": fails the first N times, and then doesn't
 #        chaos-task UNIT fork SECONDS STATUS    the same as a daemon that forks
 #        chaos-task UNIT leave SECONDS STATUS   leaves a child behind, which works on for as long again
+#        chaos-task UNIT reload SECONDS STATUS  works, and reloads what it has at SIGHUP
 #        chaos-task UNIT tick SECONDS STATUS    writes meanwhile, twenty times a second, to see it stand still
 #        chaos-task UNIT post                   ExecStopPost=
 #        chaos-task GROUP deploy SECONDS        the command of a deployment
@@ -35,6 +36,7 @@ fork)
 esac
 trap 'note end "$who" TERM; trap - TERM; kill -TERM $$' TERM
 trap 'note end "$who" checkpoint; exit 0' USR1
+[ "$mode" != reload ] || trap 'systemd-notify --reloading 2>/dev/null; systemd-notify --ready' HUP
 note begin "$who"
 # To whoever forked this.
 { echo begun >&9; exec 9>&- >/dev/null; } 2>/dev/null

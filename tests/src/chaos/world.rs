@@ -1,14 +1,21 @@
-//! What a chaos run plays with: eight resources, forty tasks of all types, orders, groups. Made from the seed.
+//! What a chaos run plays with: eight resources, fifty tasks of all types, orders, groups. Made from the seed.
 
 mod files;
+mod task;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::dice::Dice;
+pub use task::{Role, Task};
 
 /// The program of all tasks, inside the container.
 pub const PROGRAM: &str = "/usr/local/libexec/testbed/chaos-task";
+
+/// What the tasks of `Type=dbus` begin with, and the first part of their names on the bus.
+pub const OWN: &str = "/usr/local/libexec/testbed/chaos-own";
+/// See [`OWN`].
+pub const BUS_NAMES: &str = "org.interlock.Chaos";
 
 /// Where their units are: below /etc, so that a mask can stand above them.
 pub const UNIT_DIR: &str = "/usr/local/lib/systemd/system";
@@ -43,65 +50,8 @@ pub const ELASTICITY: u32 = 6;
 /// The resource of the tasks that are lined up to see their order.
 pub const LINE: &str = "line";
 
-/// What may be done with a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Whatever comes.
-    Any,
-    /// Started by its timer alone.
-    Timed,
-    /// Its policy is dropped and comes back; nothing else is done to it meanwhile.
-    Dropped,
-    /// Its stop waits; it is never killed.
-    Uninterruptible,
-    /// It may be refused because others are busy, or by its own job's limit.
-    Refusable,
-}
-
-/// A task with its unit.
-#[derive(Debug, Clone)]
-pub struct Task {
-    /// Name in the policy; the unit is NAME.service.
-    pub name: String,
-    /// What may be done with it.
-    pub role: Role,
-    /// Shares by resource.
-    pub uses: BTreeMap<String, u32>,
-    /// A start of it while it is active is none.
-    pub stays_active: bool,
-    unit_lines: Vec<String>,
-    service: String,
-    policy: String,
-    timer: Option<String>,
-    command: bool,
-}
-
-impl Task {
-    /// Its unit.
-    #[must_use]
-    pub fn unit(&self) -> String {
-        format!("{}.service", self.name)
-    }
-
-    fn uses_text(&self) -> String {
-        let shares: Vec<String> = self
-            .uses
-            .iter()
-            .map(|(name, share)| format!("{name} = {share}"))
-            .collect();
-        format!("uses = {{ {} }}\n", shares.join(", "))
-    }
-
-    /// Its fragment of the policy.
-    #[must_use]
-    pub fn fragment(&self) -> String {
-        let mut text = format!("[tasks.{}]\n", self.name);
-        if !self.command {
-            let _ = writeln!(text, "unit = \"{}\"", self.unit());
-        }
-        text + &self.uses_text() + &self.policy
-    }
-}
+/// The template whose instances have timers, by a template as well.
+pub const BEATS: &str = "beats";
 
 /// All of it.
 #[derive(Debug, Clone)]
@@ -152,6 +102,8 @@ impl Maker {
         let span = self.span();
         let program = if lines.contains("Type=notify") {
             format!("/bin/sh -c 'systemd-notify --ready; exec \"$$@\"' sh {PROGRAM}")
+        } else if lines.contains("Type=dbus") {
+            format!("{OWN} {BUS_NAMES}.{name} {PROGRAM}")
         } else {
             PROGRAM.to_owned()
         };
@@ -255,6 +207,14 @@ impl Maker {
         }
         self.plain("win-a", "oneshot").role = Role::Timed;
         self.plain("win-b", "oneshot").role = Role::Timed;
+        for number in 0..2 {
+            let name = format!("dbus{number}");
+            self.plain(&name, "dbus").service += &format!("BusName={BUS_NAMES}.{name}\n");
+            let name = format!("reloads{number}");
+            let lines = "Type=notify-reload\nNotifyAccess=all\n";
+            self.add(&name, "reload", "0", lines).stays_active = true;
+        }
+        self.plain("idle", "idle").role = Role::Late;
         self.command("commanded", "\"*:*:0/5\"");
     }
 
@@ -323,6 +283,7 @@ impl World {
                 ("once".to_owned(), shares(&[("slots", 1), ("quartet", 1)])),
                 ("import".to_owned(), shares(&[(ELASTIC, 1)])),
                 ("line".to_owned(), shares(&[(LINE, 1)])),
+                (BEATS.to_owned(), shares(&[("slots", 2), ("trio", 1)])),
             ]),
             files: Vec::new(),
         };
@@ -379,6 +340,7 @@ impl World {
             .filter(|task| task.timer.is_some() || task.command);
         own.map(|task| format!("{}.timer", task.name))
             .chain(["interlock-window-often.timer".to_owned()])
+            .chain(["a", "b"].map(|instance| format!("{BEATS}@{instance}.timer")))
             .collect()
     }
 }
@@ -393,6 +355,27 @@ mod tests {
         assert!(world.tasks.len() >= 30, "{}", world.tasks.len());
         assert_eq!(format!("{world:?}"), format!("{:?}", World::of(1)));
         assert_ne!(format!("{world:?}"), format!("{:?}", World::of(2)));
+    }
+
+    #[test]
+    fn has_tasks_of_all_types_of_systemd() {
+        let world = World::of(1);
+        for kind in [
+            "simple",
+            "exec",
+            "forking",
+            "oneshot",
+            "dbus",
+            "notify",
+            "notify-reload",
+            "idle",
+        ] {
+            let line = format!("Type={kind}\n");
+            let is_there = |(path, text): &(String, String)| {
+                path.ends_with(".service") && text.contains(&line)
+            };
+            assert!(world.files().iter().any(is_there), "{kind}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::super::{Notice, words};
 use super::runs::Stop;
 use super::{Engine, Gate, OperatorEvent, Record};
 use crate::clock;
+use crate::failpoint::step;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
 use crate::pid1::UnitState;
@@ -229,10 +230,14 @@ impl Engine {
             "{unit} may start; it waited {} at its gate",
             words::duration(waited),
         );
+        step("before grant");
         self.run_begins(unit, true);
+        step("granted, not kept");
         // Before the gate opens: whatever happens to interlockd then, what the task uses is known.
         self.keep_granted(unit);
+        step("granted, not told");
         self.open(unit);
+        step("after grant");
         self.remember_outcome(unit).await;
         self.notify(Notice::Changed(unit.to_owned()));
     }
@@ -255,7 +260,9 @@ impl Engine {
     /// The arbiter's refusal: the job goes first, so that nothing fails with the gate.
     pub(super) async fn refuse(&mut self, unit: &str, why: Refusal) {
         let view = self.refusal_reason(unit, why);
+        step("before refusal");
         self.turn_away(unit, &view, why == Refusal::Failed).await;
+        step("after refusal");
         let task = self.policy.task_name(unit).to_owned();
         self.history.skipped(&task, unit, &view, clock::realtime());
         self.start_was_refused(unit);
@@ -298,6 +305,7 @@ impl Engine {
                 }
             }
         }
+        step("refused start cancelled");
         self.refuse_gate(unit, view);
         tracing::warn!(
             message_id = message::REFUSED,

@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
 use super::{Engine, deploy};
+use crate::failpoint::step;
 use crate::journal::message;
 use crate::pid1::{Pid1, UnitState};
 use crate::{cgroup, clock};
@@ -140,7 +141,9 @@ impl Engine {
     /// First the lease file goes. Until then a start that ignores dependencies could still slip in; whatever
     /// did is seen afterwards.
     async fn end_lease(&mut self, unit: &str) {
+        step("before lease file goes");
         remove_lease_file(unit);
+        step("after lease file went");
         let Some(pid1) = self.pid1.clone() else {
             return;
         };
@@ -173,6 +176,7 @@ impl Engine {
             "{unit} gave its lease back after {}",
             words::duration(held)
         );
+        step("before release");
         self.feed(Event::Released {
             unit: unit.to_owned(),
         });

@@ -52,7 +52,7 @@ use crate::granted::Granted;
 use crate::history::History;
 use crate::pid1::signals::Signal;
 use crate::pid1::{self, Pid1};
-use crate::store::Store;
+use crate::store::{Backlog, Store};
 use policy::Policy;
 
 /// How often all state is read again while anything holds or waits: catches what signals lost.
@@ -153,7 +153,7 @@ impl Engine {
     ) -> Self {
         let policy = Policy::load(&paths.root);
         policy.log();
-        let queue = queue::Queue::new(&mut store);
+        let queue = queue::Queue::new(&mut store, Backlog::open(&paths.unwritten));
         Self {
             arbiter: Arbiter::new(queue.capacities(&policy)),
             paths,

@@ -1,9 +1,8 @@
 //! Whether every request was answered by a run or a word, and none by two runs.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use super::log::{Line, Run};
+use super::log::Run;
 use super::{Finding, Journal, Log, Rules};
 
 /// Starts that systemd took, and that nothing became of.
@@ -128,7 +127,6 @@ fn posts(log: &Log) -> BTreeMap<&str, usize> {
 pub fn submitted(log: &Log) -> Vec<Finding> {
     let mut findings = Vec::new();
     let end = log.lines().len();
-    let forgotten = forgotten(log);
     for (number, line) in log.lines().iter().enumerate() {
         if !(line.driver && line.verb == "submit") {
             continue;
@@ -150,12 +148,8 @@ pub fn submitted(log: &Log) -> Vec<Finding> {
             .filter(|run| run.result.parse::<u8>().is_ok())
             .count();
         let undone = log.undone(unit, number, end);
-        let lost = acknowledged && whole < fails + 1 && !undone;
-        let forgotten = runs
-            .iter()
-            .filter(|run| forgotten.iter().any(|period| run.is_at_work_in(period)))
-            .count();
-        let most = fails + 1 + forgotten;
+        let most = fails + 1;
+        let lost = acknowledged && whole < most && !undone;
         if lost || whole > most || (runs.len() > most && !undone) {
             findings.push(Finding {
                 kind: if lost { "lost" } else { "doubled" },
@@ -163,38 +157,13 @@ pub fn submitted(log: &Log) -> Vec<Finding> {
                     "{unit}, submitted at {}{}, should have run {} times and ran {} times, {whole} of them to the end",
                     log.when(number),
                     if acknowledged { "" } else { " (not acknowledged)" },
-                    fails + 1,
+                    most,
                     runs.len()
                 ),
             });
         }
     }
     findings
-}
-
-/// Periods, as lines, in which the disk was full and interlockd died: what began or ended then couldn't be written down,
-/// and is run again.
-fn forgotten(log: &Log) -> Vec<Range<usize>> {
-    /// Seconds until what wasn't written is, once there is room.
-    const SETTLES: f64 = 2.0;
-    let says = |line: &Line, verb: &str, word: &str| {
-        line.driver && line.verb == verb && line.subject() == word
-    };
-    let mut periods = Vec::new();
-    for (from, line) in log.lines().iter().enumerate() {
-        if !says(line, "disk", "full") {
-            continue;
-        }
-        let rest = &log.lines()[from..];
-        let room = rest.iter().find(|line| says(line, "disk", "has"));
-        let until = room.map_or(f64::MAX, |line| line.at + SETTLES);
-        let to = from + rest.iter().take_while(|line| line.at <= until).count();
-        let mut within = log.lines()[from..to].iter();
-        if within.any(|line| line.driver && ["kill-daemon", "stop-daemon"].contains(&&*line.verb)) {
-            periods.push(from..to);
-        }
-    }
-    periods
 }
 
 /// Units that ran more often than anybody asked for, and processes of one invocation that began twice.

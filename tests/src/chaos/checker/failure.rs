@@ -92,7 +92,10 @@ fn daemon(log: &Log, journal: &Journal, first: f64) -> Vec<Finding> {
     if hung.len() > log.count("stop-daemon") {
         odd.extend(hung.iter().skip(log.count("stop-daemon")));
     }
-    if killed.len() > log.count("kill-daemon") + log.count("stop-daemon") {
+    // Where it was to die at a step that it didn't come to, that is said.
+    let kills =
+        log.count("kill-daemon") - log.count("unkilled-daemon").min(log.count("kill-daemon"));
+    if killed.len() > kills + log.count("stop-daemon") {
         odd.extend(killed.last());
     }
     for entry in odd {

@@ -1,7 +1,6 @@
 //! The log of tasks and driver: lines in the order of events.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use super::Journal;
 
@@ -45,14 +44,6 @@ pub struct Run {
     pub end: Option<usize>,
     /// What it says of its end: a status, a signal.
     pub result: String,
-}
-
-impl Run {
-    /// Whether any of it lies between these lines.
-    #[must_use]
-    pub fn is_at_work_in(&self, lines: &Range<usize>) -> bool {
-        self.begin < lines.end && self.end.is_none_or(|end| end >= lines.start)
-    }
 }
 
 /// All lines.

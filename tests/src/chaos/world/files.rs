@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LINE, PROGRAM, RESOURCES, UNIT_DIR, World};
+use super::{BEATS, LINE, PROGRAM, RESOURCES, UNIT_DIR, World};
 
 impl World {
     pub(super) fn write(&mut self) {
@@ -50,6 +50,7 @@ impl World {
             ("once", "run 0.1 0"),
             ("import", "run 0.1 tries:%i"),
             ("line", "run 0 0"),
+            (BEATS, "run 0.2 0"),
         ] {
             let text = unit(
                 "",
@@ -59,6 +60,10 @@ impl World {
             );
             files.push((format!("{UNIT_DIR}/{template}@.service"), text));
         }
+        files.push((
+            format!("{UNIT_DIR}/{BEATS}@.timer"),
+            "[Timer]\nOnCalendar=*:*:0/4\nAccuracySec=10ms\n[Install]\nWantedBy=multi-user.target\n".to_owned(),
+        ));
         files.push((
             format!("{UNIT_DIR}/line-holder.service"),
             unit(

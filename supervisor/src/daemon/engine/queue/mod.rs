@@ -17,7 +17,10 @@ use tokio::time::{Duration, Instant};
 use super::super::{Notice, QueueQuery};
 use super::Engine;
 use crate::clock;
-use crate::store::{Capacity, Entry, Outcome, Paused, State, Store, StoreError};
+use crate::failpoint::step;
+use crate::store::{
+    Backlog, Capacity, Entry, Outcome, Paused, State, Store, StoreError, Unwritten,
+};
 
 pub use capacity::CapacityView;
 pub use desk::{BatchView, QueueError, QueuedView, Selection, TaskCounts};
@@ -47,22 +50,9 @@ pub(super) struct Queue {
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` when delays were last compared with it, microseconds.
     epoch: Option<u64>,
     /// What could not be written down yet.
-    unwritten: Vec<Unwritten>,
+    unwritten: Backlog,
     /// What is wrong with the database.
     trouble: Option<String>,
-}
-
-/// A change that the database didn't take.
-#[derive(Debug)]
-enum Unwritten {
-    /// The beginning of an entry's run.
-    Begun(Entry),
-    /// An entry's end.
-    Over(u64, Outcome),
-    /// An entry that is to run again.
-    Again(Entry),
-    /// A retry of what nobody had submitted.
-    Retry(Entry),
 }
 
 /// An entry whose start was sent to PID 1.
@@ -76,7 +66,7 @@ pub(super) struct InFlight {
 }
 
 impl Queue {
-    pub(super) fn new(store: &mut Store) -> Self {
+    pub(super) fn new(store: &mut Store, unwritten: Backlog) -> Self {
         let waiting = store.counts().unwrap_or_default().into_keys().collect();
         Self {
             due: Some(Instant::now()),
@@ -88,7 +78,7 @@ impl Queue {
             capacities: store.capacities(),
             pace: BTreeMap::new(),
             idle_jobs: taken_back::IdleJobs::default(),
-            unwritten: Vec::new(),
+            unwritten,
             trouble: None,
         }
     }
@@ -170,95 +160,95 @@ impl Engine {
                 pace.pop_front();
             }
         }
-        if self.is_put_behind(|| Unwritten::Over(id, how)) {
-            return;
-        }
-        match self.store().over(id, how, now) {
-            Ok(ended) => {
-                self.batches_ended(ended);
-                self.queue.wake();
-            }
-            Err(error) => {
-                self.queue.unwritten.push(Unwritten::Over(id, how));
-                self.queue_trouble(&error);
-            }
-        }
+        self.write_or_put_behind(Unwritten::Over(id, how));
     }
 
-    /// What is written depends on what was to be written before.
-    fn is_put_behind(&mut self, change: impl FnOnce() -> Unwritten) -> bool {
+    /// The run of a unit begins: it serves the entry that waits, if one does. If the database doesn't take that, its end
+    /// is the entry's all the same, and the entry isn't started again meanwhile.
+    pub(super) fn entry_begins(&mut self, unit: &str, at: u64, monotonic: u64) -> Option<Entry> {
+        // What is written depends on what was to be written before.
+        self.write_what_is_unwritten();
         if self.queue.unwritten.is_empty() {
-            return false;
+            let boot = self.boot.clone();
+            match self.store().begins(unit, at, monotonic, &boot) {
+                Ok(entry) => return entry,
+                Err(error) => self.queue_trouble(&error),
+            }
         }
-        self.queue.unwritten.push(change());
-        self.queue.wake_in(PAUSE);
-        true
-    }
-
-    /// The run of an entry begins, which the database doesn't take. Its end is the entry's all the same, and the entry
-    /// isn't started again meanwhile.
-    pub(super) fn begins_unwritten(
-        &mut self,
-        unit: &str,
-        granted: u64,
-        granted_monotonic: u64,
-    ) -> Option<Entry> {
-        let waiting = self.store().waiting(unit).ok().flatten()?;
+        let waiting = self.store().waiting(unit).ok().flatten();
         let entry = Entry {
             state: State::Running,
-            granted,
-            granted_monotonic,
+            granted: at,
+            granted_monotonic: monotonic,
             boot: self.boot.clone(),
-            ..waiting
+            ..self.queue.unwritten.waiting(unit, waiting)?
         };
+        // Before its gate opens.
         self.queue.unwritten.push(Unwritten::Begun(entry.clone()));
+        step("beginning put behind");
+        self.queue.wake_in(PAUSE);
         Some(entry)
     }
 
-    fn entry_has_begun(&mut self, entry: Entry) {
-        if !self.is_put_behind(|| Unwritten::Begun(entry.clone()))
-            && let Err(error) = self.store().has_begun(&entry)
-        {
-            self.queue.unwritten.push(Unwritten::Begun(entry));
-            self.queue_trouble(&error);
-        }
+    /// The entries that run, as far as is known.
+    pub(super) fn running_entries(&mut self) -> Vec<Entry> {
+        let running = self.store().running().unwrap_or_default();
+        self.queue.unwritten.running(running)
     }
 
     /// An entry's run is to be repeated, or tried again.
     pub(super) fn entry_runs_again(&mut self, entry: Entry) {
-        if self.is_put_behind(|| Unwritten::Again(entry.clone())) {
-            return;
-        }
-        if let Err(error) = self.store().again(&entry) {
-            self.queue.unwritten.push(Unwritten::Again(entry));
-            self.queue_trouble(&error);
-            return;
-        }
-        self.queue_again(&entry.task);
+        self.write_or_put_behind(Unwritten::Again(entry));
     }
 
     /// What nobody had submitted is to be tried again.
     pub(super) fn add_retry(&mut self, entry: Entry) {
-        if self.is_put_behind(|| Unwritten::Retry(entry.clone())) {
-            return;
-        }
-        if let Err(error) = self.store().retry(&entry) {
-            self.queue.unwritten.push(Unwritten::Retry(entry));
-            self.queue_trouble(&error);
-            return;
-        }
-        self.queue_again(&entry.task);
+        self.write_or_put_behind(Unwritten::Retry(entry));
     }
 
-    fn write_what_is_unwritten(&mut self) {
-        for change in std::mem::take(&mut self.queue.unwritten) {
-            match change {
-                Unwritten::Begun(entry) => self.entry_has_begun(entry),
-                Unwritten::Over(id, how) => self.entry_is_over(id, how),
-                Unwritten::Again(entry) => self.entry_runs_again(entry),
-                Unwritten::Retry(entry) => self.add_retry(entry),
+    fn write_or_put_behind(&mut self, change: Unwritten) {
+        if !self.queue.unwritten.is_empty() {
+            self.queue.unwritten.push(change);
+            self.queue.wake_in(PAUSE);
+        } else if let Err(error) = self.write(&change) {
+            self.queue.unwritten.push(change);
+            self.queue_trouble(&error);
+        }
+    }
+
+    pub(super) fn write_what_is_unwritten(&mut self) {
+        let mut written = 0;
+        while let Some(change) = self.queue.unwritten.get(written).cloned() {
+            if let Err(error) = self.write(&change) {
+                self.queue_trouble(&error);
+                break;
+            }
+            written += 1;
+        }
+        self.queue.unwritten.written(written);
+    }
+
+    /// Into the database; what follows from it. Twice is as once: interlockd may die before it has forgotten the change.
+    fn write(&mut self, change: &Unwritten) -> Result<(), StoreError> {
+        step("before queue is written");
+        match change {
+            Unwritten::Begun(entry) => self.store().has_begun(entry)?,
+            Unwritten::Over(id, how) => {
+                let ended = self.store().over(*id, *how, clock::realtime())?;
+                self.batches_ended(ended);
+                self.queue.wake();
+            }
+            Unwritten::Again(entry) => {
+                self.store().again(entry)?;
+                self.queue_again(&entry.task);
+            }
+            Unwritten::Retry(entry) => {
+                self.store().retry(entry)?;
+                self.queue_again(&entry.task);
             }
         }
+        step("after queue was written");
+        Ok(())
     }
 
     fn batches_ended(&mut self, ended: impl IntoIterator<Item = u64>) {

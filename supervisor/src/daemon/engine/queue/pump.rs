@@ -10,6 +10,7 @@ use super::super::super::words;
 use super::super::Engine;
 use super::{InFlight, PAUSE};
 use crate::clock;
+use crate::failpoint::step;
 use crate::journal::message;
 use crate::pid1::Pid1;
 use crate::store::{Entry, Outcome, StoreError};
@@ -237,7 +238,10 @@ impl Engine {
             gated,
         };
         self.queue.in_flight.insert(entry.unit.clone(), start);
-        let Err(error) = pid1.start(&entry.unit, "fail").await else {
+        step("before queued start");
+        let started = pid1.start(&entry.unit, "fail").await;
+        step("after queued start");
+        let Err(error) = started else {
             tracing::info!(
                 message_id = message::SUBMITTED,
                 task = entry.task,

@@ -5,6 +5,7 @@ use interlock_generator::names;
 use super::super::Engine;
 use super::super::nested::RequestError;
 use crate::clock;
+use crate::failpoint::step;
 use crate::journal::message;
 use crate::store::{Entry, Filter, Kind, State, StoreError};
 
@@ -110,7 +111,9 @@ impl Engine {
                 ..template.clone()
             });
         }
+        step("before submission");
         let ids = self.store().submit(&entries)?;
+        step("after submission");
         for entry in entries.iter().take(TOLD) {
             tracing::info!(
                 message_id = message::SUBMITTED,

@@ -13,6 +13,7 @@ use super::examine::{Examined, Work};
 use super::result::{Circumstances, Interruption, Meaning, end_of, meaning_of};
 use super::{Conclusion, Ended, Run, Stop};
 use crate::clock;
+use crate::failpoint::step;
 use crate::journal::message;
 use crate::logs::Since;
 use crate::pid1::RunOutcome;
@@ -137,6 +138,7 @@ impl Engine {
         if let Some(run) = it.run {
             let recovers = meaning == Meaning::Success && self.history.has_failed(&it.unit);
             let hard = recovers && self.history.is_hard(&it.unit);
+            step("before end is kept");
             self.history.ended(run, &it.end);
             if recovers {
                 self.tell_operators(&OperatorEvent::Recovered {

@@ -166,14 +166,14 @@ impl Engine {
     ) -> Run {
         let boot = self.boot.clone();
         let granted_monotonic = if granted_here { clock::monotonic() } else { 0 };
-        let entry = match self.store().begins(unit, granted, granted_monotonic, &boot) {
-            Ok(entry) => entry,
-            Err(error) => {
-                // The gate opens all the same; if interlockd dies before this is written, the run is repeated.
-                self.queue_trouble(&error);
-                self.begins_unwritten(unit, granted, granted_monotonic)
-            }
+        // Of a lease that was found, the history may have a gap where the queue has none.
+        let found = if granted_here {
+            None
+        } else {
+            self.running_entry(unit)
         };
+        let since = found.as_ref().map_or(0, |entry| entry.granted_monotonic);
+        let entry = found.or_else(|| self.entry_begins(unit, granted, granted_monotonic));
         let attempt = entry.as_ref().map_or(1, |entry| entry.attempt);
         let id = self.history.began(&Begun {
             task: self.policy.task_name(unit).to_owned(),
@@ -192,7 +192,7 @@ impl Engine {
             entry,
             attempt,
             granted_monotonic,
-            since: granted_monotonic,
+            since: granted_monotonic.max(since),
             stop: Stop::No,
             preempted: false,
         }
@@ -263,8 +263,10 @@ impl Engine {
         }
     }
 
+    /// The entry that a run of this boot serves.
     fn running_entry(&mut self, unit: &str) -> Option<Entry> {
-        let running = self.store().running().unwrap_or_default();
-        running.into_iter().find(|entry| entry.unit == unit)
+        let running = self.running_entries().into_iter();
+        let mut of_unit = running.filter(|entry| entry.unit == unit && entry.boot == self.boot);
+        of_unit.next_back()
     }
 }

@@ -37,6 +37,7 @@ impl Engine {
         if std::mem::replace(&mut self.runs.recovered, true) {
             return;
         }
+        self.write_what_is_unwritten();
         self.recover_ungated().await;
         self.find_ungated_runs().await;
         let lost = self.lost_runs();
@@ -82,8 +83,7 @@ impl Engine {
 
     /// Starts from the queue of units without a gate: PID 1 had been told, or not.
     async fn recover_ungated(&mut self) {
-        let running = self.store().running().unwrap_or_default();
-        for entry in running {
+        for entry in self.running_entries() {
             if self.policy.is_gated(&entry.unit) {
                 continue;
             }
@@ -95,21 +95,17 @@ impl Engine {
             if state.is_some_and(|state| !state.is_down() || state.job.is_some()) {
                 self.entry_is_over(entry.id, Outcome::Done);
             } else {
-                let again = Entry {
+                self.entry_runs_again(Entry {
                     not_before: 0,
                     ..entry
-                };
-                if let Err(error) = self.store().again(&again) {
-                    self.queue_trouble(&error);
-                }
-                self.queue_again(&again.task);
+                });
             }
         }
     }
 
     /// By the history, and by the queue: a power loss may have taken the history's last lines.
     fn lost_runs(&mut self) -> Vec<Lost> {
-        let mut entries = self.store().running().unwrap_or_default();
+        let mut entries = self.running_entries();
         entries.retain(|entry| {
             let record = self.records.get(&entry.unit);
             record.is_none_or(|record| record.run.entry.as_ref() != Some(entry))
