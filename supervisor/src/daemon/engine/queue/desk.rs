@@ -202,15 +202,14 @@ impl Engine {
         if left == 0 || batch.ended > 0 {
             return None;
         }
-        let recent = self.queue.pace.get(&batch.id).filter(|pace| pace.len() > 1);
-        let (span, ends) = match recent {
-            Some(pace) => (now.checked_sub(*pace.front()?)?, pace.len() as u64),
+        let pace = self.queue.pace.get(&batch.id);
+        let each = match pace.and_then(|pace| pace.each(clock::monotonic())) {
+            Some(each) => each,
             None => {
                 let ends = batch.done + batch.failed;
-                (now.checked_sub(batch.at)?, ends)
+                now.checked_sub(batch.at)?.checked_div(ends)?
             }
         };
-        let each = span.checked_div(ends)?;
         Some(now + each.saturating_mul(left))
     }
 

@@ -5,11 +5,12 @@ mod behind;
 mod capacity;
 mod delays;
 mod desk;
+mod pace;
 mod pump;
 mod submit;
 mod taken_back;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_core::arbiter::Uses;
 use tokio::time::{Duration, Instant};
@@ -22,14 +23,14 @@ use crate::store::{
     Backlog, Capacity, Entry, Outcome, Paused, State, Store, StoreError, Unwritten,
 };
 
+use pace::Pace;
+
 pub use capacity::CapacityView;
 pub use desk::{BatchView, QueueError, QueuedView, Selection, TaskCounts};
 pub use submit::{SubmitError, SubmitOptions, SubmittedView};
 
 /// How soon is tried again what could not be done: PID 1 or the database didn't answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many of a batch's last ends its estimate is made from.
-const PACE: usize = 256;
 
 /// What the engine knows of the queue beyond the database.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub(super) struct Queue {
     pub(super) in_flight: BTreeMap<String, InFlight>,
     paused: BTreeMap<String, Paused>,
     capacities: BTreeMap<String, Capacity>,
-    /// When entries of batches ended, microseconds of `CLOCK_REALTIME`.
-    pace: BTreeMap<u64, VecDeque<u64>>,
+    /// How fast batches come along.
+    pace: BTreeMap<u64, Pace>,
     idle_jobs: taken_back::IdleJobs,
     /// `CLOCK_REALTIME` less `CLOCK_BOOTTIME` when delays were last compared with it, microseconds.
     epoch: Option<u64>,
@@ -148,17 +149,11 @@ impl Engine {
     }
 
     pub(super) fn entry_is_over(&mut self, id: u64, how: Outcome) {
-        let now = clock::realtime();
-        let batch = match self.store().entry(id) {
-            Ok(entry) => entry.and_then(|entry| entry.batch),
-            Err(_) => None,
-        };
-        if let Some(batch) = batch {
+        // Here, and not where it is written, which may take several tries.
+        let entry = self.store().entry(id).ok().flatten();
+        if let Some(batch) = entry.and_then(|entry| entry.batch) {
             let pace = self.queue.pace.entry(batch).or_default();
-            pace.push_back(now);
-            if pace.len() > PACE {
-                pace.pop_front();
-            }
+            pace.count(clock::monotonic());
         }
         self.write_or_put_behind(Unwritten::Over(id, how));
     }
