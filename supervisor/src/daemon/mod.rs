@@ -9,6 +9,7 @@
 //! One engine handles one input after the other, so that between reading a state and acting on it
 //! nothing else of interlockd happens.
 
+mod clock_set;
 mod desk;
 pub mod engine;
 mod listener;
@@ -58,6 +59,8 @@ pub enum Input {
         /// Which connection.
         connection: u64,
     },
+    /// The clock was set, or the host has slept.
+    ClockSet,
     /// From PID 1.
     Signal(Signal),
     /// The system bus is there, or (`None`) gone.
@@ -382,6 +385,7 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(watchdog(pulse));
     tokio::spawn(listener::accept(listener, inputs.clone()));
+    tokio::spawn(clock_set::watch(inputs.clone()));
     tokio::spawn(bus::keep_connected(inputs, notice_receiver, database));
     tokio::select! {
         () = engine.run(receiver) => {}

@@ -18,6 +18,7 @@ impl Engine {
         let limit = Instant::now() + AT_A_TIME;
         while let Some(query) = self.asked.pop_front() {
             self.answer(query).await;
+            self.asked_before_look = self.asked_before_look.saturating_sub(1);
             self.carry_out().await;
             if Instant::now() >= limit {
                 return;
@@ -29,18 +30,18 @@ impl Engine {
         // Whoever asked may be gone: then nobody misses the answer.
         match query {
             Query::Tasks(to) => {
-                self.look_at_ungated().await;
+                self.know_ungated().await;
                 drop(to.send(self.task_views()));
             }
             Query::Task(name, to) => {
-                self.look_at_ungated().await;
+                self.know_ungated().await;
                 drop(to.send(self.task_view(&name)));
             }
             Query::Past(unit, to) => drop(to.send(self.history.past(&unit))),
             Query::Exposed(to) => drop(to.send(risk::exposed(self.policy.settings()))),
             Query::Queue(to) => drop(to.send(self.queue_views())),
             Query::Explain(name, to) => {
-                self.look_at_ungated().await;
+                self.know_ungated().await;
                 drop(to.send(self.explain(&name)));
             }
             Query::DatabaseTrouble(to) => drop(to.send(self.database_trouble())),
@@ -69,7 +70,7 @@ impl Engine {
             Query::Holds(to) => drop(to.send(self.hold_views())),
             Query::Deadlocks(to) => drop(to.send(self.deadlock_views())),
             Query::Live(to) => {
-                self.look_at_ungated().await;
+                self.know_ungated().await;
                 drop(to.send(self.live()));
             }
             Query::WaitForDeployment(id, to) => self.wait_for_deployment(&id, to),
@@ -77,6 +78,15 @@ impl Engine {
                 self.reload().await;
                 drop(to.send(self.policy.view()));
             }
+        }
+    }
+
+    /// PID 1 is asked once for all who had asked before: whoever floods the bus would flood PID 1 otherwise.
+    async fn know_ungated(&mut self) {
+        if self.asked_before_look == 0 {
+            // This one, and all that wait behind it.
+            self.asked_before_look = self.asked.len() + 1;
+            self.look_at_ungated().await;
         }
     }
 }

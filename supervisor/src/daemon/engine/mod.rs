@@ -106,6 +106,8 @@ pub struct Engine {
     actions: VecDeque<Action>,
     /// What was asked and isn't answered.
     asked: VecDeque<Query>,
+    /// How many of those had been asked when PID 1 was last asked for units without a gate.
+    asked_before_look: usize,
     /// The ids of tasks' jobs as last heard; PID 1 has the truth.
     jobs: BTreeMap<String, u32>,
     /// Units whose lease is to be looked at again.
@@ -167,6 +169,7 @@ impl Engine {
             pulse,
             actions: VecDeque::new(),
             asked: VecDeque::new(),
+            asked_before_look: 0,
             jobs: BTreeMap::new(),
             dirty: BTreeSet::new(),
             later: BTreeMap::new(),
@@ -340,6 +343,11 @@ impl Engine {
             } => self.hello(unit, connection, writer).await,
             Input::Closed { unit, connection } => self.closed(unit, connection),
             Input::Signal(signal) => self.signal(signal).await,
+            // Holds look at the clock whenever anything happens.
+            Input::ClockSet => {
+                self.queue.wake();
+                self.deployments.wake();
+            }
             Input::Bus(pid1) => {
                 self.pid1 = None;
                 self.unheard = pid1;

@@ -160,7 +160,7 @@ impl Deployments {
         self.expected_stops.extend(units);
     }
 
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         self.due = Some(Instant::now());
     }
 

@@ -22,8 +22,6 @@ use crate::store::{Hold, HoldKey, HoldKind, SkippedStart, Store};
 
 pub use desk::{HoldEnd, HoldError, HoldRequest, HoldView};
 
-/// The clock may be set and the host may sleep, so an expiry is never slept through in one go, microseconds.
-const LONGEST_SLEEP: u64 = 30_000_000;
 /// How soon is tried again what the database or PID 1 didn't take.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -66,7 +64,7 @@ impl Holds {
         let next = ends.filter(|until| *until > 0).min();
         let expiry = next.map(|until| {
             let left = until.saturating_sub(clock::realtime());
-            Instant::now() + Duration::from_micros(left.min(LONGEST_SLEEP))
+            Instant::now() + Duration::from_micros(left)
         });
         let at_once = (!self.let_go.is_empty()).then(Instant::now);
         let dues = [expiry, self.retry, at_once];

@@ -15,8 +15,6 @@ use crate::journal::message;
 use crate::pid1::Pid1;
 use crate::store::{Entry, Outcome, StoreError};
 
-/// The clock may be set, so a delay is never slept through in one go, microseconds.
-const LONGEST_SLEEP: u64 = 60_000_000;
 /// When a refused start of a task without a `retry` is tried again.
 pub(super) const REFUSED: Duration = Duration::from_secs(60);
 /// A start of which nothing was heard for so long is looked at.
@@ -100,7 +98,7 @@ impl Engine {
         let woken = self.store().wake(now)?;
         self.queue.waiting.extend(woken);
         if let Some(next) = self.store().next_wake()? {
-            let left = next.saturating_sub(now).min(LONGEST_SLEEP);
+            let left = next.saturating_sub(now);
             self.queue.wake_in(Duration::from_micros(left));
         }
         self.look_behind()
