@@ -12,7 +12,7 @@ use zbus::Variant;
 
 use super::error::{CtlError, Outcome};
 use super::monitor::{self, Silence};
-use super::output;
+use super::{output, usage};
 use crate::monitor::{Status, Verdict};
 
 /// The name under which it is a plugin: what is after it are options of `check`.
@@ -58,8 +58,14 @@ pub async fn run(args: &CheckArgs) -> Result<Outcome, CtlError> {
             (verdict.status.code(), text)
         }
     };
-    output::print(&text)?;
-    Ok(Outcome::Status(status))
+    Ok(Outcome::Status(match output::print(&text) {
+        Ok(()) => status,
+        // Whoever doesn't get the text must not take interlockctl's 1 for a warning.
+        Err(error) => {
+            output::complain(&error.to_string());
+            Status::Unknown.code()
+        }
+    }))
 }
 
 fn of_silence(silence: &Silence) -> Verdict {
@@ -95,7 +101,7 @@ pub fn command_line(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>
 }
 
 /// What is said to a checker about a command line that makes no sense: clap's 2 would read as critical.
-pub fn usage(error: &clap::Error) -> u8 {
+pub fn wrong_usage(error: &clap::Error) -> u8 {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -113,7 +119,7 @@ pub fn usage(error: &clap::Error) -> u8 {
             _ => 0,
         };
     }
-    let text = error.to_string();
+    let text = usage::clean(&error.to_string());
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or("wrong usage");
     let first = first.strip_prefix("error: ").unwrap_or(first).to_owned();

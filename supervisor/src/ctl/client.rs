@@ -89,12 +89,20 @@ impl Client {
     /// All that `status` shows.
     pub async fn status(&self) -> Result<Status, CtlError> {
         let what = "can't ask for the state of the policy";
+        // All at once: where others ask a lot, each answer takes its time.
+        let (tasks, version, policy_state, policy_errors, database_trouble) = tokio::try_join!(
+            self.tasks(),
+            ask(what, self.manager.version()),
+            ask(what, self.manager.policy_state()),
+            ask(what, self.manager.policy_errors()),
+            ask(what, self.manager.database_trouble()),
+        )?;
         Ok(Status {
-            tasks: self.tasks().await?,
-            version: ask(what, self.manager.version()).await?,
-            policy_state: ask(what, self.manager.policy_state()).await?,
-            policy_errors: ask(what, self.manager.policy_errors()).await?,
-            database_trouble: ask(what, self.manager.database_trouble()).await?,
+            version,
+            policy_state,
+            policy_errors,
+            database_trouble,
+            tasks,
         })
     }
 

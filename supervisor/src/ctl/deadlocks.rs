@@ -6,8 +6,8 @@ use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
-use super::model::some;
 use super::output::{self, Screen, Style, paint};
+use super::proxy::fields::some;
 use super::proxy::manager::ListedDeadlock;
 use super::text;
 

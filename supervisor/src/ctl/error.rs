@@ -169,7 +169,7 @@ pub enum CtlError {
         reason: String,
     },
     /// Another error reply, or one that makes no sense.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", message(source))]
     Bus {
         /// What was asked.
         what: &'static str,

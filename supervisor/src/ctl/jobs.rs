@@ -10,7 +10,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::error::{self, Answer, CtlError};
-use super::model::take;
+use super::proxy::fields::Fields;
 use super::proxy::systemd::{SystemdProxy, UnitProxy};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -159,9 +159,8 @@ impl Job {
             "org.freedesktop.systemd1.Unit",
         )
         .await;
-        let mut unit = unit.unwrap_or_default();
-        let names =
-            ["Requires", "Requisite", "BindsTo"].map(|name| take::<Vec<String>>(&mut unit, name));
+        let mut unit = Fields::from(unit.unwrap_or_default());
+        let names = ["Requires", "Requisite", "BindsTo"].map(|name| unit.get::<Vec<String>>(name));
         for name in names.concat() {
             if let Ok(object) = self.systemd.load_unit(&name).await
                 && facts(&self.connection, &object).await.active == "failed"
@@ -194,13 +193,14 @@ async fn facts(connection: &Connection, unit: &OwnedObjectPath) -> UnitFacts {
         .unwrap_or_default();
     let service = get_all(connection, unit, "org.freedesktop.systemd1.Service").await;
     all.extend(service.unwrap_or_default());
-    let checked: u64 = take(&mut all, "ConditionTimestamp");
-    let met: bool = take(&mut all, "ConditionResult");
+    let mut all = Fields::from(all);
+    let checked: u64 = all.get("ConditionTimestamp");
+    let met: bool = all.get("ConditionResult");
     UnitFacts {
-        active: take(&mut all, "ActiveState"),
+        active: all.get("ActiveState"),
         condition: (checked > 0).then_some(met),
-        result: take(&mut all, "Result"),
-        status: take(&mut all, "ExecMainStatus"),
+        result: all.get("Result"),
+        status: all.get("ExecMainStatus"),
     }
 }
 

@@ -6,8 +6,8 @@ use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
-use super::model::some;
 use super::output::{self, Screen};
+use super::proxy::fields::some;
 use super::proxy::manager::{HeldLock, LockRemark};
 use super::table::{self, Cell, Column};
 

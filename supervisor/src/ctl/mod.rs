@@ -34,6 +34,7 @@ pub mod start;
 pub mod status;
 pub mod table;
 pub mod text;
+pub mod usage;
 pub mod verify;
 pub mod why;
 
@@ -55,8 +56,8 @@ pub async fn main() -> u8 {
     let (line, is_check) = check::command_line(std::env::args_os());
     let cli = match Cli::try_parse_from(line) {
         Ok(cli) => cli,
-        Err(error) if is_check => return check::usage(&error),
-        Err(error) => error.exit(),
+        Err(error) if is_check => return check::wrong_usage(&error),
+        Err(error) => return usage::tell(&error),
     };
     match run(cli.command).await {
         Ok(outcome) => outcome.code(),

@@ -131,13 +131,14 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CtlError> {
     print(&format!("{text}\n"))
 }
 
-/// Tells of an error on standard error; there is nobody to tell that this failed.
+/// Tells of an error on standard error.
 pub fn complain(message: &str) {
-    let _ = writeln!(
-        io::stderr().lock(),
-        "interlockctl: {}",
-        super::text::lines(message)
-    );
+    complain_of(&format!("interlockctl: {}\n", super::text::lines(message)));
+}
+
+/// Writes this to standard error; there is nobody to tell that it failed.
+pub fn complain_of(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

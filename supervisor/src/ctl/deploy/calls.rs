@@ -128,15 +128,18 @@ pub async fn meant(
     }
 }
 
-/// As [`lookup`], but doesn't start a daemon that isn't there.
-pub async fn look_again(client: &Client, id: &str) -> Result<OwnedObjectPath, CtlError> {
+/// Whether interlockd knows the deployment with this object; it answers as soon as it has found all of them again.
+/// Doesn't start a daemon that isn't there.
+pub async fn is_known(client: &Client, object: &OwnedObjectPath) -> Result<bool, CtlError> {
     let asked = async {
         PresentManagerProxy::new(client.connection())
             .await?
-            .get_deployment(id)
+            .list_deployments()
             .await
     };
-    client.ask("can't look up the deployment", asked).await
+    let rows = client.ask("can't list the deployments", asked).await?;
+    let mut objects = rows.into_iter().map(|row| DeploymentRow::from(row).object);
+    Ok(objects.any(|known| known == *object))
 }
 
 /// A deployment's properties. Doesn't start a daemon that isn't there: who follows a deployment would undo its stop.

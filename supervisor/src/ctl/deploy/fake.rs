@@ -30,6 +30,10 @@ pub struct Deployments {
     pub silent: Arc<Mutex<u32>>,
     /// How often `End` is forgotten, as by a daemon that is killed before it has written it down.
     pub forgets: Arc<Mutex<u32>>,
+    /// Whether the one that was begun is listed.
+    pub known: Arc<Mutex<bool>>,
+    /// How often they were listed.
+    pub lists: Arc<Mutex<u32>>,
     /// All that it was asked to do.
     pub asked: Arc<Mutex<Vec<String>>>,
     /// The states that were seen by those who read its properties.
@@ -60,6 +64,13 @@ impl Deployments {
     /// Comes back when somebody has seen it in this state.
     pub async fn is_seen(&self, state: &str) {
         while !self.seen.lock().unwrap().contains(&state) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Comes back when somebody has asked for the deployments that there are.
+    pub async fn is_listed(&self) {
+        while *self.lists.lock().unwrap() == 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -109,6 +120,7 @@ impl Deployments {
             owner: "root (uid 0), interlockctl (pid 1)",
         };
         server.at(path(ID), deployment).await?;
+        *self.known.lock().unwrap() = true;
         if let Some((state, detail)) = self.settles {
             let object = server.interface::<_, Deployment>(path(ID)).await?;
             tokio::spawn(async move { become_(&object, state, detail).await });
@@ -131,7 +143,10 @@ impl Deployments {
                 path(id),
             )
         };
-        self.others.iter().map(row).collect()
+        *self.lists.lock().unwrap() += 1;
+        let begun = *self.known.lock().unwrap();
+        let begun = begun.then_some((ID, "mediawiki", "ready"));
+        self.others.iter().chain(&begun).map(row).collect()
     }
 
     /// `GetDeployment`.
@@ -191,6 +206,24 @@ pub async fn meanwhile(server: &Connection, what: &str) {
             .await;
         }
     }
+}
+
+/// Its object is gone, as when interlockd is restarted.
+pub async fn hide(server: &Connection) {
+    let server = server.object_server();
+    server.remove::<Deployment, _>(path(ID)).await.unwrap();
+}
+
+/// It has its object again.
+pub async fn show(server: &Connection, deployments: &Deployments) {
+    let deployment = Deployment {
+        script: deployments.clone(),
+        state: "ready",
+        detail: "",
+        owner: "root (uid 0), interlockctl (pid 1)",
+    };
+    let server = server.object_server();
+    server.at(path(ID), deployment).await.unwrap();
 }
 
 /// One deployment.

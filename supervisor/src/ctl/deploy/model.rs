@@ -8,8 +8,8 @@ use serde::Serialize;
 use zbus::{OwnedObjectPath, OwnedVariant};
 
 use super::proxy::{ListedDeployment, ListedMember};
-use crate::ctl::model::{some, take};
 use crate::ctl::output::Style;
+use crate::ctl::proxy::fields::{Fields, some};
 
 /// `deploy list --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -122,22 +122,23 @@ impl From<ListedMember> for Member {
 
 impl Deployment {
     /// From a reply to `GetAll`. A property that is missing, of a daemon of another version, is as good as none.
-    pub fn from_properties(mut all: HashMap<String, OwnedVariant>) -> Self {
-        let all = &mut all;
+    pub fn from_properties(all: HashMap<String, OwnedVariant>) -> Self {
+        let mut all = Fields::from(all);
         Self {
-            id: take(all, "Id"),
-            group: take(all, "Group"),
-            state: take(all, "State"),
-            detail: take(all, "Detail"),
-            reason: take(all, "Reason"),
-            owner: take(all, "Owner"),
-            owner_uid: take(all, "OwnerUid"),
-            since_usec: some(take(all, "Since")),
-            ready_since_usec: some(take(all, "ReadySince")),
-            ended_usec: some(take(all, "Ended")),
-            expires_usec: some(take(all, "Expires")),
-            deadline_usec: some(take(all, "Deadline")),
-            tasks: take::<Vec<ListedMember>>(all, "Tasks")
+            id: all.get("Id"),
+            group: all.get("Group"),
+            state: all.get("State"),
+            detail: all.get("Detail"),
+            reason: all.get("Reason"),
+            owner: all.get("Owner"),
+            owner_uid: all.get("OwnerUid"),
+            since_usec: all.usec("Since"),
+            ready_since_usec: all.usec("ReadySince"),
+            ended_usec: all.usec("Ended"),
+            expires_usec: all.usec("Expires"),
+            deadline_usec: all.usec("Deadline"),
+            tasks: all
+                .get::<Vec<ListedMember>>("Tasks")
                 .into_iter()
                 .map(Member::from)
                 .collect(),

@@ -62,9 +62,9 @@ pub trait Present {
     default_path = "/org/interlock/Interlock1"
 )]
 pub trait PresentManager {
-    /// The object of a deployment, by its id.
+    /// Those that live and the last ones that have ended.
     #[zbus(no_autostart)]
-    fn get_deployment(&self, id: &str) -> zbus::Result<OwnedObjectPath>;
+    fn list_deployments(&self) -> zbus::Result<Vec<ListedDeployment>>;
 }
 
 /// PID 1, see org.freedesktop.systemd1(5).

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -249,6 +250,47 @@ async fn daemon_that_has_forgotten_the_end_is_told_again() {
     assert_eq!(outcome, Outcome::Status(0));
     let end = "end \"the command has ended\"";
     assert_eq!(deployments.asked()[1..], [end, end]);
+}
+
+#[tokio::test]
+async fn deployment_that_interlockd_has_forgotten_is_not_waited_for() {
+    let deployments = deployments();
+    let (client, server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(&dir);
+    let args = shell(&format!("read line <{fifo}"));
+    let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+    let forgetting = async {
+        deployments.is_seen("ready").await;
+        *deployments.known.lock().unwrap() = false;
+        fake::hide(&server).await;
+        write(&fifo).await;
+        Instant::now()
+    };
+    let (told, ended) = tokio::join!(running, forgetting);
+    assert_eq!(told.unwrap(), Outcome::Failed);
+    assert!(ended.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn deployment_whose_object_is_not_there_yet_is_waited_for() {
+    let deployments = deployments();
+    let (client, server) = client(&deployments).await;
+    let (_signals, caught) = Signals::scripted();
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = fifo(&dir);
+    let args = shell(&format!("read line <{fifo}"));
+    let running = run::run_with(&client, &args, Progress::on_stderr(), caught);
+    let restarting = async {
+        deployments.is_seen("ready").await;
+        fake::hide(&server).await;
+        write(&fifo).await;
+        deployments.is_listed().await;
+        fake::show(&server, &deployments).await;
+    };
+    let (told, ()) = tokio::join!(running, restarting);
+    assert_eq!(told.unwrap(), Outcome::Status(0));
 }
 
 #[tokio::test]

@@ -81,13 +81,13 @@ impl Watch {
         let since = Instant::now();
         loop {
             match calls::end(&self.client, &self.object, reason).await {
-                Err(error) if may_pass(&error) && since.elapsed() < self.patience => {
+                Err(error) if since.elapsed() < self.patience && self.may_pass(&error).await => {
                     sleep(PAUSE).await;
                     self.find_again().await;
                 }
                 // It was over before it could be ended, which is as good.
                 Err(_) if self.is_over().await => return Ok(()),
-                ended => return ended,
+                ended => return ended.map_err(|error| self.named(error)),
             }
         }
     }
@@ -121,7 +121,7 @@ impl Watch {
         let since = Instant::now();
         loop {
             match self.try_look().await {
-                Err(error) if may_pass(&error) && since.elapsed() < self.patience => {
+                Err(error) if since.elapsed() < self.patience && self.may_pass(&error).await => {
                     sleep(PAUSE).await;
                     self.find_again().await;
                 }
@@ -129,8 +129,31 @@ impl Watch {
                     self.id = Some(facts.id.clone());
                     return Ok(facts);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.named(error)),
             }
+        }
+    }
+
+    /// Of the object nobody has heard.
+    fn named(&self, error: CtlError) -> CtlError {
+        match (error, &self.id) {
+            (CtlError::NoSuchDeployment { nearest, .. }, Some(id)) => CtlError::NoSuchDeployment {
+                id: id.clone(),
+                nearest,
+            },
+            (error, _) => error,
+        }
+    }
+
+    /// Whether an error may be one of a daemon, or a bus, that is just being restarted.
+    async fn may_pass(&self, error: &CtlError) -> bool {
+        match error {
+            CtlError::Unreachable { .. } => true,
+            // One that it knows has its object in a moment; one that it doesn't is gone for good.
+            CtlError::NoSuchDeployment { .. } => calls::is_known(&self.client, &self.object)
+                .await
+                .unwrap_or(true),
+            _ => false,
         }
     }
 
@@ -158,26 +181,11 @@ impl Watch {
         })
     }
 
-    /// Another connection if this one is lost, and the deployment's object by its id.
+    /// Another connection if this one is lost. The deployment has the same object there.
     async fn find_again(&mut self) {
         if let Some(another) = self.client.again_if_lost().await {
             self.client = another;
             self.signals = None;
         }
-        if let Some(id) = &self.id
-            && let Ok(object) = calls::look_again(&self.client, id).await
-            && object != self.object
-        {
-            self.object = object;
-            self.signals = None;
-        }
     }
-}
-
-/// Whether an error may be one of a daemon, or a bus, that is just being restarted.
-fn may_pass(error: &CtlError) -> bool {
-    matches!(
-        error,
-        CtlError::Unreachable { .. } | CtlError::NoSuchDeployment { .. }
-    )
 }

@@ -7,8 +7,9 @@ use super::cli::{Class, ClassifyArgs, FailuresArgs, FailuresCommand};
 use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
-use crate::ctl::model::{self, some, take};
+use crate::ctl::model;
 use crate::ctl::output::{self, Screen, Style, paint};
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::proxy::{self, Row};
 use crate::ctl::text;
 
@@ -51,22 +52,22 @@ pub struct FailureRow {
 }
 
 impl From<Row> for FailureRow {
-    fn from(mut row: Row) -> Self {
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            signature: take(row, "signature"),
-            task: take(row, "task"),
-            text: take(row, "text"),
-            count: take(row, "count"),
-            units: take(row, "units"),
-            first_usec: some(take(row, "first")),
-            last_usec: some(take(row, "last")),
-            class: Some(take(row, "class")).filter(|class: &String| !class.is_empty()),
-            class_by: take(row, "class-by"),
-            class_reason: take(row, "class-reason"),
-            recovered: take(row, "recovered"),
-            hard: take(row, "hard"),
-            example: take(row, "example"),
+            signature: row.get("signature"),
+            task: row.get("task"),
+            text: row.get("text"),
+            count: row.get("count"),
+            units: row.get("units"),
+            first_usec: row.usec("first"),
+            last_usec: row.usec("last"),
+            class: row.text("class"),
+            class_by: row.get("class-by"),
+            class_reason: row.get("class-reason"),
+            recovered: row.get("recovered"),
+            hard: row.get("hard"),
+            example: row.get("example"),
         }
     }
 }

@@ -17,8 +17,9 @@ use zbus::Variant;
 use super::client::Client;
 use super::clock::{self, Clock};
 use super::error::{CtlError, Outcome};
-use super::model::{self, some, take};
+use super::model;
 use super::output::{self, Screen, Style};
+use super::proxy::fields::Fields;
 use super::proxy::{self, Row};
 use super::table::{self, Cell, Column};
 use super::text;
@@ -78,29 +79,27 @@ pub struct RunRow {
 }
 
 impl From<Row> for RunRow {
-    fn from(mut row: Row) -> Self {
-        let exit_status = row.contains_key("exit-status");
-        let signal = row.contains_key("signal");
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            id: take(row, "id"),
-            task: take(row, "task"),
-            unit: take(row, "unit"),
-            asked_usec: some(take(row, "asked")),
-            granted_usec: some(take(row, "granted")),
-            started_usec: some(take(row, "started")),
-            ended_usec: some(take(row, "ended")),
-            result: take(row, "result"),
-            exit_status: exit_status.then(|| take(row, "exit-status")),
-            signal: signal.then(|| take(row, "signal")),
-            invocation: take(row, "invocation"),
-            waited_for: take(row, "waited-for"),
-            interruptions: take(row, "interruptions"),
-            attempt: take(row, "attempt"),
-            cause: take(row, "cause"),
-            signature: take(row, "signature"),
-            verdict: take(row, "verdict"),
-            reason: take(row, "reason"),
+            id: row.get("id"),
+            task: row.get("task"),
+            unit: row.get("unit"),
+            asked_usec: row.usec("asked"),
+            granted_usec: row.usec("granted"),
+            started_usec: row.usec("started"),
+            ended_usec: row.usec("ended"),
+            result: row.get("result"),
+            exit_status: row.given("exit-status"),
+            signal: row.given("signal"),
+            invocation: row.get("invocation"),
+            waited_for: row.get("waited-for"),
+            interruptions: row.get("interruptions"),
+            attempt: row.get("attempt"),
+            cause: row.get("cause"),
+            signature: row.get("signature"),
+            verdict: row.get("verdict"),
+            reason: row.get("reason"),
         }
     }
 }

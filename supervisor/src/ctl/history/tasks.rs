@@ -7,8 +7,8 @@ use super::cli::HistoryArgs;
 use crate::ctl::client::Client;
 use crate::ctl::clock;
 use crate::ctl::error::{CtlError, Outcome};
-use crate::ctl::model::{some, take};
 use crate::ctl::output::{self, Screen, Style};
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::proxy::{self, Row};
 use crate::ctl::table::{self, Cell, Column};
 
@@ -42,16 +42,16 @@ pub struct Lengths {
 }
 
 impl From<Row> for Lengths {
-    fn from(mut row: Row) -> Self {
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            task: take(row, "task"),
-            runs: take(row, "runs"),
-            exceeding: take(row, "exceeding"),
-            p50_usec: take(row, "p50"),
-            p95_usec: take(row, "p95"),
-            p99_usec: take(row, "p99"),
-            longest_usec: take(row, "longest"),
+            task: row.get("task"),
+            runs: row.get("runs"),
+            exceeding: row.get("exceeding"),
+            p50_usec: row.get("p50"),
+            p95_usec: row.get("p95"),
+            p99_usec: row.get("p99"),
+            longest_usec: row.get("longest"),
         }
     }
 }
@@ -78,17 +78,17 @@ pub struct Risk {
 }
 
 impl From<Row> for Risk {
-    fn from(mut row: Row) -> Self {
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            task: take(row, "task"),
-            action: take(row, "action"),
-            usual_usec: some(take(row, "usual")),
-            p95_usec: some(take(row, "p95")),
-            deployments: take(row, "deployments"),
-            every_usec: some(take(row, "every")),
-            chance: take(row, "chance"),
-            text: take(row, "text"),
+            task: row.get("task"),
+            action: row.get("action"),
+            usual_usec: row.usec("usual"),
+            p95_usec: row.usec("p95"),
+            deployments: row.get("deployments"),
+            every_usec: row.usec("every"),
+            chance: row.get("chance"),
+            text: row.get("text"),
         }
     }
 }

@@ -13,9 +13,9 @@ use super::cli::Form;
 use super::client::Client;
 use super::clock::Clock;
 use super::error::{CtlError, Outcome};
-use super::model::{some, take};
 use super::moment;
 use super::output::{self, Screen};
+use super::proxy::fields::Fields;
 use super::proxy::{self, Row};
 use super::table::{self, Cell, Column};
 
@@ -78,17 +78,18 @@ pub struct Hold {
 }
 
 impl From<Row> for Hold {
-    fn from(mut row: Row) -> Self {
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            task: take(&mut row, "task"),
-            unit: take(&mut row, "unit"),
-            reason: take(&mut row, "reason"),
-            by: take(&mut row, "by"),
-            since_usec: some(take(&mut row, "since")),
-            until_usec: some(take(&mut row, "until")),
-            skip_next: take(&mut row, "skip-next"),
-            waiting: take(&mut row, "waiting"),
-            known: take(&mut row, "known"),
+            task: row.get("task"),
+            unit: row.get("unit"),
+            reason: row.get("reason"),
+            by: row.get("by"),
+            since_usec: row.usec("since"),
+            until_usec: row.usec("until"),
+            skip_next: row.get("skip-next"),
+            waiting: row.get("waiting"),
+            known: row.get("known"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! D-Bus interfaces as their clients see them, each in a file of its own.
 
+pub mod fields;
 pub mod history;
 pub mod manager;
 pub mod queue;

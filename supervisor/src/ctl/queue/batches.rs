@@ -11,9 +11,9 @@ use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::line::Line;
-use crate::ctl::model::{some, take};
 use crate::ctl::output::{self, Screen};
 use crate::ctl::proxy::Row;
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::table::{self, Cell, Column};
 
 /// Between two looks at a batch: at how far it is, and whether its end was missed.
@@ -56,21 +56,21 @@ pub struct Batch {
 }
 
 impl From<Row> for Batch {
-    fn from(mut row: Row) -> Self {
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            id: take(row, "id"),
-            name: take(row, "name"),
-            by: take(row, "by"),
-            at_usec: some(take(row, "at")),
-            total: take(row, "total"),
-            done: take(row, "done"),
-            failed: take(row, "failed"),
-            cancelled: take(row, "cancelled"),
-            waiting: take(row, "waiting"),
-            running: take(row, "running"),
-            ended_usec: some(take(row, "ended")),
-            finish_usec: some(take(row, "finish")),
+            id: row.get("id"),
+            name: row.get("name"),
+            by: row.get("by"),
+            at_usec: row.usec("at"),
+            total: row.get("total"),
+            done: row.get("done"),
+            failed: row.get("failed"),
+            cancelled: row.get("cancelled"),
+            waiting: row.get("waiting"),
+            running: row.get("running"),
+            ended_usec: row.usec("ended"),
+            finish_usec: row.usec("finish"),
         }
     }
 }

@@ -6,8 +6,8 @@ use super::cli::CapacityArgs;
 use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
-use crate::ctl::model::some;
 use crate::ctl::output::{self, Screen, Style};
+use crate::ctl::proxy::fields::some;
 use crate::ctl::proxy::queue::ListedCapacity;
 use crate::ctl::table::{self, Cell, Column};
 

@@ -9,7 +9,7 @@ use super::cli::{CancelArgs, MoveArgs, PauseArgs, ResumeArgs};
 use crate::ctl::client::{Client, not_submitted};
 use crate::ctl::error::{CtlError, Outcome};
 use crate::ctl::line::Line;
-use crate::ctl::model::take;
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::{output, proxy, start, text};
 
 /// Between two looks at what still runs.
@@ -100,9 +100,10 @@ async fn drained(client: &Client, task: &str) -> Result<bool, CtlError> {
         };
         let running: u64 = counts
             .into_iter()
-            .filter_map(|mut row| {
-                let name: String = take(&mut row, "task");
-                let running: u64 = take(&mut row, "running");
+            .filter_map(|row| {
+                let mut row = Fields::from(row);
+                let name: String = row.get("task");
+                let running: u64 = row.get("running");
                 (task.is_empty() || name == task).then_some(running)
             })
             .sum();

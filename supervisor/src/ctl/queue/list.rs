@@ -7,8 +7,9 @@ use super::cli::ListArgs;
 use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
-use crate::ctl::model::{self, some, take};
+use crate::ctl::model;
 use crate::ctl::output::{self, Screen, Style};
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::proxy::{self, Row};
 use crate::ctl::table::{self, Cell, Column};
 
@@ -56,22 +57,22 @@ pub struct Entry {
 }
 
 impl From<Row> for Entry {
-    fn from(mut row: Row) -> Self {
-        let row = &mut row;
+    fn from(row: Row) -> Self {
+        let mut row = Fields::from(row);
         Self {
-            id: take(row, "id"),
-            unit: take(row, "unit"),
-            task: take(row, "task"),
-            state: take(row, "state"),
-            detail: take(row, "detail"),
-            priority: take(row, "priority"),
-            position: some(take(row, "position")),
-            batch: take(row, "batch"),
-            by: take(row, "by"),
-            at_usec: some(take(row, "at")),
-            not_before_usec: some(take(row, "not-before")),
-            attempt: take(row, "attempt"),
-            kind: take(row, "kind"),
+            id: row.get("id"),
+            unit: row.get("unit"),
+            task: row.get("task"),
+            state: row.get("state"),
+            detail: row.get("detail"),
+            priority: row.get("priority"),
+            position: row.usec("position"),
+            batch: row.get("batch"),
+            by: row.get("by"),
+            at_usec: row.usec("at"),
+            not_before_usec: row.usec("not-before"),
+            attempt: row.get("attempt"),
+            kind: row.get("kind"),
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::ctl::cli::Form;
 use crate::ctl::client::Client;
 use crate::ctl::clock::Clock;
 use crate::ctl::error::{CtlError, Outcome};
-use crate::ctl::model::{self, Queue, QueueEntry, take};
+use crate::ctl::model::{self, Queue, QueueEntry};
 use crate::ctl::output::{self, Screen};
 use crate::ctl::proxy::Row;
+use crate::ctl::proxy::fields::Fields;
 use crate::ctl::proxy::queue::Paused;
 use crate::ctl::table::{self, Cell, Column};
 use crate::ctl::text;
@@ -42,8 +43,8 @@ async fn submitted(client: &Client) -> Option<String> {
 
 pub(super) fn summary(counts: Vec<Row>, paused: &[Paused]) -> Option<String> {
     let mut sums = [0_u64; 3];
-    for mut row in counts {
-        let mut number = |name: &str| take::<u64>(&mut row, name);
+    for mut row in counts.into_iter().map(Fields::from) {
+        let mut number = |name: &str| row.get::<u64>(name);
         let waiting = number("queued") + number("behind");
         for (sum, more) in sums
             .iter_mut()
