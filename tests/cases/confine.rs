@@ -1,13 +1,12 @@
-//! What interlockd may do at most, what others may do to it, and what whoever floods it does to the others: nothing.
+//! What interlockd may do at most, and what others may do to it: nothing.
 
 use anyhow::{Context, Result, ensure};
 use interlock_tests::case::{Case, task_policy};
-use interlock_tests::command::Running;
 use interlock_tests::deployment::{MANAGER, NAME, ROOT};
 use interlock_tests::service::Service;
-use interlock_tests::wait::SOON;
 
-use super::support::{gate, kill_daemon, line_up, main_pid, release_in_turn};
+use super::flood::{FLOOD, flood_program, peak};
+use super::support::{gate, kill_daemon, line_up, release_in_turn};
 
 cases![
     units_are_confined,
@@ -18,14 +17,9 @@ cases![
     hostile_lock_files_hold_nobody_up,
     links_in_place_of_lease_files_are_not_followed,
     nobody_but_its_gate_gets_a_lease,
-    ten_thousand_connections_delay_no_gate,
-    ten_thousand_calls_delay_no_gate,
-    ten_thousand_scrapes_delay_no_gate,
     oversized_arguments_are_refused,
     hundred_megabytes_of_policy_are_refused,
 ];
-
-const FLOOD: &str = "/usr/local/libexec/testbed/flood.py";
 
 /// What systemd-analyze(1) says at most, by unit: 0 is no exposure.
 const EXPOSURE: [(&str, f64); 3] = [
@@ -250,115 +244,6 @@ assert kept[-1].recv(1) == bytes()
 \"'"
     ))?;
     release_in_turn(case, &["a", "b", "c"])
-}
-
-/// Seconds that each of some starts of `a` takes meanwhile, longest last.
-fn starts(case: &Case<'_>, count: u32) -> Result<Vec<f64>> {
-    let text = case.sh(&format!(
-        "for i in $(seq {count}); do
-             from=${{EPOCHREALTIME/./}}; systemctl start a.service || exit 1; echo $((${{EPOCHREALTIME/./}} - from))
-         done"
-    ))?;
-    let times = text.lines().map(|line| Ok(line.parse::<f64>()? / 1e6));
-    let mut times = times.collect::<Result<Vec<f64>>>()?;
-    times.sort_by(f64::total_cmp);
-    Ok(times)
-}
-
-/// The most memory that interlockd has had, in MB.
-fn peak(case: &Case<'_>) -> Result<u64> {
-    let pid = main_pid(case, "interlockd.service")?;
-    let text = case.sh(&format!("awk '/VmHWM/ {{print $2}}' /proc/{pid}/status"))?;
-    Ok(text.parse::<u64>()? / 1024)
-}
-
-/// Starts go on while interlockd is flooded, and it is none the worse for it. Says what the flood has got.
-fn survives(case: &Case<'_>, kind: &str, flood: Running) -> Result<String> {
-    /// Seconds; a start takes a twentieth of one.
-    const LONGEST: f64 = 5.0;
-    /// MB that interlockd may need for it.
-    const MEMORY: u64 = 128;
-    let (pid, before) = (main_pid(case, "interlockd.service")?, peak(case)?);
-    case.wait_until("[ -e /tmp/flooding ]")?;
-    let times = starts(case, 10)?;
-    case.sh("rm /tmp/flooding")?;
-    let output = flood.wait(SOON * 6)?;
-    let said = output.stdout.lines().last().unwrap_or_default().to_owned();
-    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
-    let grown = peak(case)?.saturating_sub(before);
-    println!(
-        "{kind}: {said}; a start meanwhile took {median:.3} s, the longest {longest:.3} s; {grown} MB more"
-    );
-    ensure!(longest < LONGEST, "a start took {longest} s");
-    ensure!(grown < MEMORY, "interlockd grew by {grown} MB");
-    ensure!(
-        main_pid(case, "interlockd.service")? == pid,
-        "it was restarted"
-    );
-    Ok(said)
-}
-
-fn flood_program(case: &Case<'_>) -> Result<()> {
-    case.write(FLOOD, include_str!("../data/flood.py"))?;
-    case.sh(&format!("chmod 755 {FLOOD}")).map(drop)
-}
-
-fn quick_task(case: &Case<'_>) -> Result<()> {
-    flood_program(case)?;
-    case.services(&[Service::oneshot("a")
-        .command("/bin/true")
-        .unit("StartLimitIntervalSec=0")])?;
-    case.exclusive(&["a"])
-}
-
-fn ten_thousand_connections_delay_no_gate(case: &Case<'_>) -> Result<()> {
-    // It tells of the first complaints in a while only; those of another case don't count.
-    case.sh("systemctl restart interlockd.service")?;
-    quick_task(case)?;
-    let flood = case.spawn(&format!(
-        "ulimit -n 20000; sleep 4 | python3 {FLOOD} gates 10000"
-    ))?;
-    survives(case, "connections to the gates' socket", flood)?;
-    let pid = main_pid(case, "interlockd.service")?;
-    case.wait_until(&format!("[ $(ls /proc/{pid}/fd | wc -l) -lt 100 ]"))?;
-    let told = case.journal("--unit=interlockd.service")?;
-    let told = told.matches("refused a peer").count();
-    ensure!(
-        (1..=100).contains(&told),
-        "{told} complaints in the journal"
-    );
-    Ok(())
-}
-
-fn ten_thousand_scrapes_delay_no_gate(case: &Case<'_>) -> Result<()> {
-    quick_task(case)?;
-    let flood = case.spawn(&as_alice("metrics 10000"))?;
-    let said = survives(case, "scrapes of one user", flood)?;
-    ensure!(!said.contains(" 0 answered"), "{said}");
-    // Threads stay for a while after their work.
-    let pid = main_pid(case, "interlockd.service")?;
-    let threads: u32 = case.sh(&format!("ls /proc/{pid}/task | wc -l"))?.parse()?;
-    ensure!(threads < 32, "{threads} threads");
-    Ok(())
-}
-
-fn as_alice(flood: &str) -> String {
-    format!("setpriv --reuid=alice --regid=alice --init-groups python3 {FLOOD} {flood}")
-}
-
-fn ten_thousand_calls_delay_no_gate(case: &Case<'_>) -> Result<()> {
-    quick_task(case)?;
-    let flood = case.spawn(&as_alice("calls 10000"))?;
-    let said = survives(case, "calls of one user", flood)?;
-    let numbers: Vec<u32> = said
-        .split(' ')
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let [all, answered, refused] = numbers[..] else {
-        anyhow::bail!("not a report: {said}");
-    };
-    ensure!(all == answered + refused && answered > 0, "{said}");
-    Ok(())
 }
 
 fn oversized_arguments_are_refused(case: &Case<'_>) -> Result<()> {

@@ -37,6 +37,7 @@ mod deploy_overlap;
 mod deploy_polkit;
 mod deploy_support;
 mod flaky;
+mod flood;
 mod fuzz_bus;
 mod fuzz_units;
 mod gate;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Entry> {
         gate_unit::CASES,
         attack::CASES,
         confine::CASES,
+        flood::CASES,
         lease::CASES,
         lease_crash::CASES,
         change::CASES,

@@ -1,7 +1,10 @@
 """Floods interlockd: `flood.py gates COUNT` opens connections to the gates' socket and keeps them, silent, half said,
 or with a line that never ends; `flood.py calls COUNT` makes calls on the system bus from as many connections as a
-user may have, as fast as they are taken, `flood.py metrics COUNT` more expensive ones; `flood.py names COUNT` submits as many names of 4 kB in one call, and prints the
-answer. Makes a file when it has begun, and says what it has got.
+user may have, as fast as they are taken, `flood.py metrics COUNT` more expensive ones, and `flood.py objects COUNT`,
+`flood.py properties COUNT` and `flood.py introspect COUNT` walk through
+the tree of objects as long as that file is there; `flood.py names COUNT`
+submits as many names of 4 kB in one call, and prints the answer. Makes a file when it has
+begun, and says what it has got.
 
 No library: neither root has one that sends before it has an answer.
 """
@@ -85,15 +88,34 @@ def metrics(count):
     flood(count, b"HELP interlock_up ", OURS + b".Monitor", b"Metrics", b"s", body)
 
 
-def flood(count, mark, *what):
+def objects(count):
+    while_there(count, b"a{oa{sa{sv}}}\0", BUS + b".ObjectManager", b"GetManagedObjects")
+
+
+def properties(count):
+    text = OURS + b".Task"
+    body = struct.pack("<I", len(text)) + text + b"\0"
+    path = b"/org/interlock/Interlock1/task/a_2eservice"
+    while_there(count, b"a{sv}\0", BUS + b".Properties", b"GetAll", b"s", body, path=path)
+
+
+def introspect(count):
+    while_there(count, b"<!DOCTYPE node", BUS + b".Introspectable", b"Introspect")
+
+
+def while_there(*what, **more):
+    flood(*what, **more, goes_on=lambda: os.path.exists(BEGUN))
+
+
+def flood(count, mark, *what, path=b"/org/interlock/Interlock1", goes_on=lambda: True):
     clients = [connected() for _ in range(200)]
     each = range(2, 2 + count // len(clients))
-    target = (OURS, b"/org/interlock/Interlock1", *what)
+    target = (OURS, path, *what)
     asked = b"".join(call(serial, *target) for serial in each)
     todo = dict.fromkeys(clients, asked)
     begun()
     answered, refused, quiet = 0, 0, time.monotonic()
-    while time.monotonic() - quiet < 3:
+    while time.monotonic() - quiet < 3 and goes_on():
         busy = [one for one in clients if todo[one]]
         readable, writable, _ = select.select(clients, busy, [], 0.2)
         for one in writable:
@@ -127,4 +149,5 @@ def names(count):
 
 
 if __name__ == "__main__":
-    {"gates": gates, "calls": calls, "metrics": metrics, "names": names}[sys.argv[1]](int(sys.argv[2]))
+    KINDS = [gates, calls, metrics, objects, properties, introspect, names]
+    {kind.__name__: kind for kind in KINDS}[sys.argv[1]](int(sys.argv[2]))

@@ -6,6 +6,8 @@ use zbus::message::{Flags, Header};
 use zbus::{Connection, fdo};
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
+use super::callers::Callers;
+
 /// Deployments: begin one, end one's own.
 pub const DEPLOY: &str = "org.interlock.Interlock1.deploy";
 
@@ -19,20 +21,13 @@ pub const MANAGE: &str = "org.interlock.Interlock1.manage";
 ///
 /// # Errors
 /// `AccessDenied`, with the action's name.
-pub async fn check(connection: &Connection, header: &Header<'_>, action: &str) -> fdo::Result<()> {
+pub async fn check(callers: &Callers, header: &Header<'_>, action: &str) -> fdo::Result<()> {
     let denied = |why: &str| fdo::Error::AccessDenied(format!("{why} (polkit action {action})"));
-    let Some(sender) = header.sender() else {
-        return Err(denied("the caller is unknown"));
-    };
-    let bus = fdo::DBusProxy::new(connection).await?;
-    let uid = bus
-        .get_connection_unix_user(sender.to_owned().into())
-        .await?;
     // As polkit does it; and so that root isn't locked out when polkit isn't there.
-    if uid == 0 {
+    if callers.sender_of(header).await?.uid == 0 {
         return Ok(());
     }
-    match ask_polkit(connection, header, action).await {
+    match ask_polkit(callers.bus(), header, action).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(denied("you are not authorised")),
         Err(error) => {

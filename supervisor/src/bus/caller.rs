@@ -6,7 +6,9 @@ use std::time::Duration;
 use interlock_core::deploy::Owner;
 use nix::unistd::{Uid, User};
 use zbus::message::Header;
-use zbus::{Connection, OwnedVariant, fdo};
+use zbus::{OwnedVariant, fdo};
+
+use super::callers::{Callers, Credentials};
 
 /// A caller.
 #[derive(Debug)]
@@ -23,15 +25,8 @@ pub struct Caller {
 ///
 /// # Errors
 /// If the bus doesn't know its user.
-pub async fn of(connection: &Connection, header: &Header<'_>) -> fdo::Result<Caller> {
-    let unknown = || fdo::Error::AccessDenied("the caller is unknown".to_owned());
-    let sender = header.sender().ok_or_else(unknown)?.to_owned();
-    let bus = fdo::DBusProxy::new(connection).await?;
-    let uid = bus.get_connection_unix_user(sender.clone().into()).await?;
-    let pid = bus
-        .get_connection_unix_process_id(sender.into())
-        .await
-        .unwrap_or(0);
+pub async fn of(callers: &Callers, header: &Header<'_>) -> fdo::Result<Caller> {
+    let Credentials { uid, pid } = callers.sender_of(header).await?;
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let user = match user {
         Some(user) => format!("{} (uid {uid})", user.name),

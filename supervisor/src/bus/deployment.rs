@@ -7,10 +7,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use zbus::message::Header;
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, OwnedFd, OwnedVariant, Variant, fdo, interface};
+use zbus::{OwnedFd, OwnedVariant, Variant, fdo, interface};
 
 use super::authority;
 use super::caller::{self, Options};
+use super::callers::Callers;
 use super::error::Error;
 use super::manager::ask;
 use crate::daemon::engine::{DeploymentView, DeskError, MemberView};
@@ -20,6 +21,7 @@ use crate::daemon::{Input, Query};
 pub struct Deployment {
     id: String,
     inputs: UnboundedSender<Input>,
+    callers: Callers,
 }
 
 /// task, unit, action, state, detail, since, usual
@@ -27,8 +29,12 @@ type Row = (String, String, String, String, String, u64, u64);
 
 impl Deployment {
     /// Answers come from the engine.
-    pub fn new(id: String, inputs: UnboundedSender<Input>) -> Self {
-        Self { id, inputs }
+    pub fn new(id: String, inputs: UnboundedSender<Input>, callers: &Callers) -> Self {
+        Self {
+            id,
+            inputs,
+            callers: callers.clone(),
+        }
     }
 
     async fn view(&self) -> fdo::Result<DeploymentView> {
@@ -39,19 +45,15 @@ impl Deployment {
     }
 
     /// Its owner may with `.deploy`, anybody else with `.manage`. Says who it is if it isn't the owner.
-    async fn authorise(
-        &self,
-        connection: &Connection,
-        header: &Header<'_>,
-    ) -> Result<Option<String>, Error> {
-        let caller = caller::of(connection, header).await?;
+    async fn authorise(&self, header: &Header<'_>) -> Result<Option<String>, Error> {
+        let caller = caller::of(&self.callers, header).await?;
         let view = self.view().await?;
         let is_owner = caller.owner.uid == view.owner_uid;
         let action = match is_owner {
             true => authority::DEPLOY,
             false => authority::MANAGE,
         };
-        authority::check(connection, header, action).await?;
+        authority::check(&self.callers, header, action).await?;
         Ok((!is_owner).then_some(caller.owner.name))
     }
 
@@ -94,13 +96,8 @@ fn desk_error(error: DeskError) -> Error {
 
 #[interface(name = "org.interlock.Interlock1.Deployment")]
 impl Deployment {
-    async fn end(
-        &self,
-        reason: String,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<(), Error> {
-        let other = self.authorise(connection, &header).await?;
+    async fn end(&self, reason: String, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let other = self.authorise(&header).await?;
         let by = match (other, reason.as_str()) {
             (None, "") => None,
             (None, reason) => Some(format!("its owner: {reason}")),
@@ -116,9 +113,8 @@ impl Deployment {
         &self,
         span: OwnedVariant,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        self.authorise(connection, &header).await?;
+        self.authorise(&header).await?;
         let by = caller::span("span", &span)?;
         let id = self.id.clone();
         let extended = ask(&self.inputs, |to| Query::ExtendDeployment(id, by, to)).await?;
@@ -131,10 +127,9 @@ impl Deployment {
         reason: String,
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedFd, Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let caller = caller::of(connection, &header).await?;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let mut options = Options::new(options, &["expires"])?;
         let expires = options.span("expires")?;
         let id = self.id.clone();

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use interlock_core::signature::Class;
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::message::Header;
-use zbus::{Connection, OwnedVariant, Variant, interface};
+use zbus::{OwnedVariant, Variant, interface};
 
 use super::caller::{self, Options};
+use super::callers::Callers;
 use super::error::Error;
-use super::{authority, manager};
+use super::{Row, authority, manager};
 use crate::clock;
 use crate::daemon::{Input, Query};
 use crate::history::causes::{self, Cause, ClassifyError};
@@ -27,15 +28,18 @@ const LIMIT: u32 = 1000;
 /// The history, of the root object.
 pub struct History {
     inputs: UnboundedSender<Input>,
+    callers: Callers,
     database: PathBuf,
 }
 
-type Row = HashMap<&'static str, Variant<'static>>;
-
 impl History {
     /// Reads this file; only what the policy says comes from the engine.
-    pub fn new(inputs: UnboundedSender<Input>, database: PathBuf) -> Self {
-        Self { inputs, database }
+    pub fn new(inputs: UnboundedSender<Input>, callers: &Callers, database: PathBuf) -> Self {
+        Self {
+            inputs,
+            database,
+            callers: callers.clone(),
+        }
     }
 
     async fn ask<T: Send + 'static>(
@@ -108,9 +112,8 @@ impl History {
         class: String,
         reason: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
         let class: Option<Class> = match class.as_str() {
             "" => None,
             class => Some(class.parse().map_err(
@@ -119,7 +122,7 @@ impl History {
                 },
             )?),
         };
-        let owner = caller::of(connection, &header).await?.owner;
+        let owner = caller::of(&self.callers, &header).await?.owner;
         // Who it was; by which process says nothing a month later.
         let by = owner.name.split(", ").next().unwrap_or_default().to_owned();
         let path = self.database.clone();

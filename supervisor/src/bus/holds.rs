@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use zbus::{OwnedVariant, Variant};
 
+use super::Row;
 use super::caller::Options;
 use super::error::Error;
 use super::manager::request_error;
-use super::queue::{Row, row as fields};
 use crate::daemon::engine::{HoldEnd, HoldError, HoldRequest, HoldView};
 
 /// What `HoldTask` was called with.
@@ -53,9 +53,9 @@ pub(super) fn error(error: HoldError) -> Error {
 }
 
 /// For `ListHolds`.
-pub(super) fn row(it: HoldView) -> Result<Row, Error> {
+pub(super) fn row(it: HoldView) -> Row {
     let hold = it.hold;
-    fields([
+    Row::from([
         ("task", Variant::from(hold.task)),
         ("unit", Variant::from(hold.unit)),
         ("reason", Variant::from(hold.reason)),

@@ -7,16 +7,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use zbus::message::Header;
 use zbus::object_server::{ObjectServer, SignalEmitter};
-use zbus::{Connection, fdo, interface};
 use zbus::{ObjectPath, OwnedFd, OwnedObjectPath, OwnedVariant};
+use zbus::{fdo, interface};
 
 use super::caller::{self, Options};
+use super::callers::Callers;
 use super::deployment::Deployment;
 use super::error::Error;
 use super::fair::Fair;
-use super::queue::Row;
 use super::task::Task;
-use super::{authority, deployment_path, holds, task_path};
+use super::{Row, authority, deployment_path, holds, task_path};
 use crate::daemon::engine::{
     ActionError, ActionRequest, BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError,
     PolicyView, RequestError, SubmitError, SubmitOptions, SubmittedView, TaskView,
@@ -26,6 +26,7 @@ use crate::daemon::{Input, Query};
 /// The root object.
 pub struct Manager {
     inputs: UnboundedSender<Input>,
+    callers: Callers,
     /// The objects that are there only since somebody asked for them, the oldest first.
     asked_for: Mutex<VecDeque<OwnedObjectPath>>,
 }
@@ -71,9 +72,10 @@ type DeadlockRow = (u64, u64, String, String, String, String, String);
 
 impl Manager {
     /// Answers come from the engine.
-    pub fn new(inputs: UnboundedSender<Input>) -> Self {
+    pub fn new(inputs: UnboundedSender<Input>, callers: &Callers) -> Self {
         Self {
             inputs,
+            callers: callers.clone(),
             asked_for: Mutex::default(),
         }
     }
@@ -156,7 +158,8 @@ impl Manager {
         let view = view.ok_or_else(|| no_such_task(&task))?;
         let path = path(&view.unit)?;
         // An instance of a template has no object before its first sign of life; one that is there stays.
-        let task = Fair::new(Task::new(view.unit, self.inputs.clone()));
+        let task = Task::new(view.unit, self.inputs.clone());
+        let task = Fair::new(task, &self.callers);
         if server.at(&path, task).await?.is_none()
             && let Some(old) = self.one_more(&path)
         {
@@ -184,9 +187,8 @@ impl Manager {
     async fn reload(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> fdo::Result<(String, Vec<String>)> {
-        authority::check(connection, &header, authority::MANAGE).await?;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
         let policy = self.ask(Query::Reload).await;
         let policy = policy.map_err(|error| fdo::Error::Failed(error.to_string()))?;
         Ok((policy.state, policy.errors))
@@ -197,9 +199,8 @@ impl Manager {
         task: String,
         uses: HashMap<String, u32>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        let caller = caller::of(connection, &header).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let uses = uses.into_iter().collect();
         let answer = self.ask(|to| Query::CheckRequest(caller.pid, task, uses, to));
         answer.await?.map_err(request_error)
@@ -210,9 +211,8 @@ impl Manager {
         &self,
         resource: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<bool, Error> {
-        let caller = caller::of(connection, &header).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let answer = self.ask(|to| Query::Holding(caller.pid, resource, to));
         answer.await?.map_err(request_error)
     }
@@ -246,11 +246,10 @@ impl Manager {
         tasks: Vec<String>,
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<u64>, Error> {
-        authority::check(connection, &header, authority::SUBMIT).await?;
+        authority::check(&self.callers, &header, authority::SUBMIT).await?;
         let mut options = Options::new(options, &["after-transaction", "priority", "batch"])?;
-        let caller = caller::of(connection, &header).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let options = SubmitOptions {
             after_transaction: options.flag("after-transaction")?,
             priority: options.integer("priority")?.unwrap_or(0),
@@ -276,13 +275,12 @@ impl Manager {
         reason: String,
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<(OwnedObjectPath, OwnedFd), Error> {
-        authority::check(connection, &header, authority::DEPLOY).await?;
+        authority::check(&self.callers, &header, authority::DEPLOY).await?;
         let known = ["max-wait", "expires"];
         let mut options = Options::new(options, &known)?;
-        let caller = caller::of(connection, &header).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let request = BeginRequest {
             group,
             reason,
@@ -299,8 +297,9 @@ impl Manager {
         })?;
         // Before the reply: the caller may ask it at once.
         let path = OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus)?;
+        let deployment = Deployment::new(id, self.inputs.clone(), &self.callers);
         server
-            .at(&path, Fair::new(Deployment::new(id, self.inputs.clone())))
+            .at(&path, Fair::new(deployment, &self.callers))
             .await?;
         Ok((path, OwnedFd::from(holder)))
     }
@@ -360,10 +359,9 @@ impl Manager {
         action: String,
         reason: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let caller = caller::of(connection, &header).await?;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let caller = caller::of(&self.callers, &header).await?;
         let request = ActionRequest {
             task,
             action,
@@ -391,10 +389,9 @@ impl Manager {
         reason: String,
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let by = caller::of(connection, &header).await?.user;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let by = caller::of(&self.callers, &header).await?.user;
         let request = holds::request(task, reason, by, options)?;
         let held = self.ask(|to| Query::Hold(request, to)).await?;
         held.map_err(holds::error)
@@ -405,10 +402,9 @@ impl Manager {
         &self,
         task: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let by = caller::of(connection, &header).await?.user;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let by = caller::of(&self.callers, &header).await?.user;
         let released = self.ask(|to| Query::Release(task, by, to)).await?;
         released.map_err(holds::error)
     }
@@ -416,7 +412,7 @@ impl Manager {
     #[zbus(out_args("holds"))]
     async fn list_holds(&self) -> Result<Vec<Row>, Error> {
         let views = self.ask(Query::Holds).await?;
-        views.into_iter().map(holds::row).collect()
+        Ok(views.into_iter().map(holds::row).collect())
     }
 
     #[zbus(signal)]

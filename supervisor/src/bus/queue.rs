@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, OwnedVariant, Variant, fdo, interface};
+use zbus::{OwnedVariant, Variant, fdo, interface};
 
-use super::authority;
 use super::caller::{self, Options};
+use super::callers::Callers;
 use super::error::Error;
 use super::manager::{ask, request_error, submit_error};
+use super::{Row, authority};
 use crate::daemon::engine::{
     BatchView, CapacityView, QueueError, QueuedView, Selection, TaskCounts,
 };
@@ -23,10 +24,9 @@ const LIMIT: u32 = 1000;
 /// Of the root object.
 pub struct Queue {
     inputs: UnboundedSender<Input>,
+    callers: Callers,
 }
 
-/// An extensible record.
-pub(super) type Row = HashMap<&'static str, OwnedVariant>;
 /// task, reason, by, since
 type PausedRow = (String, String, String, u64);
 /// resource, capacity, the policy's, used, by, reason, since
@@ -34,8 +34,11 @@ type CapacityRow = (String, u32, u32, u32, String, String, u64);
 
 impl Queue {
     /// Answers come from the engine.
-    pub fn new(inputs: UnboundedSender<Input>) -> Self {
-        Self { inputs }
+    pub fn new(inputs: UnboundedSender<Input>, callers: &Callers) -> Self {
+        Self {
+            inputs,
+            callers: callers.clone(),
+        }
     }
 
     async fn ask<T>(&self, query: impl FnOnce(Answer<T>) -> QueueQuery) -> Result<T, Asked> {
@@ -74,10 +77,9 @@ impl Queue {
         &self,
         name: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<String, Error> {
-        authority::check(connection, &header, authority::SUBMIT).await?;
-        let by = caller::of(connection, &header).await?.owner.name;
+        authority::check(&self.callers, &header, authority::SUBMIT).await?;
+        let by = caller::of(&self.callers, &header).await?.owner.name;
         let id = self.ask(|to| QueueQuery::NewBatch(name, by, to)).await?;
         Ok(id.to_string())
     }
@@ -94,20 +96,19 @@ impl Queue {
         let limit = filter.number("limit")?.unwrap_or(LIMIT);
         let list = self.ask(|to| QueueQuery::List(task, batch, state, limit, to));
         let (total, entries) = list.await?;
-        let rows = entries.into_iter().map(entry_row);
-        Ok((total, rows.collect::<Result<_, _>>()?))
+        Ok((total, entries.into_iter().map(entry_row).collect()))
     }
 
     #[zbus(out_args("tasks"))]
     async fn count_queued(&self) -> Result<Vec<Row>, Error> {
         let counts = self.ask(QueueQuery::Counts).await?;
-        counts.into_iter().map(counts_row).collect()
+        Ok(counts.into_iter().map(counts_row).collect())
     }
 
     #[zbus(out_args("batches"))]
     async fn list_batches(&self) -> Result<Vec<Row>, Error> {
         let batches = self.ask(QueueQuery::Batches).await?;
-        batches.into_iter().map(batch_row).collect()
+        Ok(batches.into_iter().map(batch_row).collect())
     }
 
     #[zbus(out_args("cancelled"))]
@@ -116,11 +117,10 @@ impl Queue {
         entries: Vec<String>,
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Error> {
-        authority::check(connection, &header, authority::SUBMIT).await?;
+        authority::check(&self.callers, &header, authority::SUBMIT).await?;
         let mut options = Options::new(options, &["batch", "task", "all"])?;
-        let user = caller::of(connection, &header).await?.user;
+        let user = caller::of(&self.callers, &header).await?.user;
         let mut which = Selection {
             names: entries,
             task: options.text("task")?,
@@ -130,7 +130,7 @@ impl Queue {
         };
         match self.ask(|to| QueueQuery::Cancel(which.clone(), to)).await {
             Err(Asked::Refused(QueueError::Foreign { .. })) => {
-                authority::check(connection, &header, authority::MANAGE).await?;
+                authority::check(&self.callers, &header, authority::MANAGE).await?;
                 which.only_by = None;
                 Ok(self.ask(|to| QueueQuery::Cancel(which, to)).await?)
             }
@@ -145,9 +145,8 @@ impl Queue {
         place: String,
         priority: i32,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
         let place = match place.as_str() {
             "first" => Next::First,
             "last" => Next::Last,
@@ -167,23 +166,17 @@ impl Queue {
         task: String,
         reason: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let by = caller::of(connection, &header).await?.owner.name;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let by = caller::of(&self.callers, &header).await?.owner.name;
         Ok(self
             .ask(|to| QueueQuery::Pause(task, reason, by, to))
             .await?)
     }
 
-    async fn resume(
-        &self,
-        task: String,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
-    ) -> Result<(), Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let by = caller::of(connection, &header).await?.owner.name;
+    async fn resume(&self, task: String, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let by = caller::of(&self.callers, &header).await?.owner.name;
         Ok(self.ask(|to| QueueQuery::Resume(task, by, to)).await?)
     }
 
@@ -200,10 +193,9 @@ impl Queue {
         capacity: u32,
         reason: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        authority::check(connection, &header, authority::MANAGE).await?;
-        let by = caller::of(connection, &header).await?.owner.name;
+        authority::check(&self.callers, &header, authority::MANAGE).await?;
+        let by = caller::of(&self.callers, &header).await?.owner.name;
         let set = self.ask(|to| QueueQuery::SetCapacity(resource, capacity, reason, by, to));
         Ok(set.await?)
     }
@@ -246,25 +238,17 @@ fn state_by_name(name: &str) -> fdo::Result<State> {
     })
 }
 
-pub(super) fn row<const N: usize>(fields: [(&'static str, Variant<'_>); N]) -> Result<Row, Error> {
-    let owned = fields.into_iter().map(|(name, value)| {
-        let value = OwnedVariant::try_from(value).map_err(Error::ZBus)?;
-        Ok((name, value))
-    });
-    owned.collect()
-}
-
 fn batch_id(batch: Option<u64>) -> String {
     batch.map_or_else(String::new, |id| id.to_string())
 }
 
-fn entry_row(it: QueuedView) -> Result<Row, Error> {
+fn entry_row(it: QueuedView) -> Row {
     let entry = it.entry;
     let kind = match entry.kind {
         Kind::Submitted => "submitted",
         Kind::Retry => "retry",
     };
-    row([
+    Row::from([
         ("id", Variant::from(entry.id)),
         ("unit", Variant::from(entry.unit)),
         ("task", Variant::from(entry.task)),
@@ -281,8 +265,8 @@ fn entry_row(it: QueuedView) -> Result<Row, Error> {
     ])
 }
 
-fn counts_row(it: TaskCounts) -> Result<Row, Error> {
-    row([
+fn counts_row(it: TaskCounts) -> Row {
+    Row::from([
         ("task", Variant::from(it.task)),
         ("queued", Variant::from(it.counts.queued)),
         ("delayed", Variant::from(it.counts.delayed)),
@@ -292,9 +276,9 @@ fn counts_row(it: TaskCounts) -> Result<Row, Error> {
     ])
 }
 
-fn batch_row(it: BatchView) -> Result<Row, Error> {
+fn batch_row(it: BatchView) -> Row {
     let batch = it.batch;
-    row([
+    Row::from([
         ("waiting", Variant::from(batch.waiting())),
         ("id", Variant::from(batch.id.to_string())),
         ("name", Variant::from(batch.name)),
