@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod claims;
 mod deadlocks;
 mod deploy;
 mod explain;
@@ -126,7 +127,7 @@ pub struct Engine {
     refused: BTreeSet<String>,
     /// Units that were stopped for others: they didn't fail.
     preempted: BTreeSet<String>,
-    windows: BTreeMap<String, policy::OpenWindow>,
+    windows: BTreeMap<String, claims::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
     holds: holds::Holds,

@@ -7,6 +7,7 @@ mod delays;
 mod desk;
 mod pace;
 mod pump;
+mod room;
 mod submit;
 mod taken_back;
 
