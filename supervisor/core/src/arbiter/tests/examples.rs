@@ -1,6 +1,6 @@
 //! Short words for the arbiter's tests.
 
-use super::*;
+use crate::arbiter::*;
 
 pub(super) fn uses(list: &[(&str, u32)]) -> Uses {
     list.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::examples::{arbiter, claim, grant, look, uses};
-use super::*;
+use crate::arbiter::*;
 
 fn of_task(task: &str, list: &[(&str, u32)]) -> Claim {
     Claim {

@@ -1,7 +1,7 @@
 //! A unit and the repairs that are run on it: never two of them at a time, and never in others' way.
 
 use super::examples::{arbiter, claim, grant, uses};
-use super::*;
+use crate::arbiter::*;
 
 const UNIT: &str = "import@a.service";
 
