@@ -10,6 +10,7 @@ use std::path::Path;
 use interlock_generator::names;
 
 use crate::cgroup;
+use crate::failpoint::pass;
 
 /// Freezes a unit's processes; [`cgroup::is_frozen`] says when they stand still.
 ///
@@ -42,6 +43,7 @@ pub fn thaw(unit: &str) {
             return;
         }
     };
+    pass("before thaw");
     if let Some(file) = cgroup::freezer(&control_group)
         && let Err(error) = write(&file, "0")
         // The group may go at any moment.
@@ -50,6 +52,7 @@ pub fn thaw(unit: &str) {
         tracing::error!(unit, %error, "cannot thaw {control_group}");
         return;
     }
+    pass("after thaw");
     unmark(unit);
 }
 

@@ -1,6 +1,7 @@
 //! PID 1 as interlockd needs it: few calls, typed answers, and never an error taken for a state.
 
 mod outcome;
+mod refusal;
 pub mod signals;
 mod transient;
 
@@ -8,12 +9,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use interlock_core::arbiter::Standing;
+use interlock_core::unit::{Doing, Job as JobKind, Service};
 use interlock_generator::names;
 use zbus::Connection;
 use zbus::OwnedVariant;
 use zbus_systemd::systemd1::ManagerProxy;
 
 pub use outcome::RunOutcome;
+pub use refusal::is_refusal;
 pub use transient::Transient;
 
 /// Bus name of PID 1.
@@ -44,25 +47,38 @@ pub struct UnitState {
 }
 
 impl UnitState {
+    /// What it does.
+    pub fn doing(&self) -> Doing {
+        Doing::of(&self.active, &self.sub)
+    }
+
+    /// What it does, and its job.
+    pub fn service(&self) -> Service {
+        let job = self.job.as_ref().map(|(_, kind)| JobKind::of(kind));
+        Service {
+            doing: self.doing(),
+            job: job.unwrap_or_default(),
+        }
+    }
+
     /// Neither running nor on its way: positively at rest.
     pub fn is_down(&self) -> bool {
-        matches!(self.active.as_str(), "inactive" | "failed")
+        self.doing().is_down()
     }
 
-    /// Whether it uses what it needs while it is so. `active (exited)` (`RemainAfterExit=`) does nothing
-    /// any more; `auto-restart` is between two attempts.
+    /// Whether it uses what it needs while it is so.
     pub fn is_working(&self) -> bool {
-        !(self.is_down() || self.has_exited())
+        self.doing().is_working()
     }
 
-    /// Whether its processes run now. Between two attempts (`auto-restart`) none do.
+    /// Whether its processes run now.
     pub fn is_running(&self) -> bool {
-        self.is_working() && !self.sub.starts_with("auto-restart")
+        self.doing().is_running()
     }
 
     /// `active (exited)`: done, though active (`RemainAfterExit=` of systemd.service(5)).
     pub fn has_exited(&self) -> bool {
-        self.active == "active" && self.sub == "exited"
+        self.doing().has_exited()
     }
 }
 

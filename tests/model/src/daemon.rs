@@ -1,10 +1,11 @@
 //! The daemon around the real arbiter: what it hears and what it does, as `supervisor/src/daemon/engine` does it.
 
-use interlock_core::arbiter::{Action, Event as Told, Standing, Waiter};
+use interlock_core::arbiter::{Action, Event as Told, Lease, Standing, Waiter, add_uses};
+use interlock_core::lease::{self, Earlier, Hello, Revoking, Verdict};
 
 use crate::faults;
-use crate::setup::{PATIENCE, Policy, RESOURCE, Setup, TASK, TASKS, has, unit};
-use crate::world::{Event, Gate, Run, World};
+use crate::setup::{PATIENCE, Policy, RESOURCE, Setup, TASK, TASKS, has, members, unit};
+use crate::world::{Event, Gate, Miss, Retry, World};
 
 /// Nothing in the model depends on how late it is but what it says itself.
 const NOW: u64 = 0;
@@ -23,13 +24,18 @@ impl World {
         let Some(daemon) = &self.daemon else {
             return out.push(Event::Up);
         };
-        if !daemon.steps.is_empty() {
-            return out.push(Event::Step);
-        }
-        if !daemon.actions.is_empty() {
-            return out.push(Event::Act);
+        if !daemon.is_idle() {
+            self.misses(daemon, out);
+            return out.push(match daemon.steps.is_empty() {
+                true => Event::Act,
+                false => Event::Step,
+            });
         }
         self.news(out);
+        if !daemon.unanswered.is_empty() {
+            out.push(Event::AskAgain);
+        }
+        self.retry_events(out);
         for (at, _) in (0_u8..).zip(&self.units) {
             let is_held = has(self.held, usize::from(at));
             if is_held {
@@ -51,7 +57,7 @@ impl World {
         if self.budget.sweeps > 0 {
             out.push(Event::Sweep);
         }
-        self.deployment_events(daemon, out);
+        self.deployment_events(setup, daemon, out);
     }
 
     /// What it hasn't heard of yet.
@@ -68,6 +74,9 @@ impl World {
             }
             if it.hello && it.gate == Gate::Waiting {
                 out.push(Event::Hear(at));
+                if self.budget.misses > 0 {
+                    out.push(Event::HearUnanswered(at));
+                }
             }
         }
         let Some(daemon) = &self.daemon else {
@@ -88,7 +97,22 @@ impl World {
     pub fn daemon_event(&mut self, setup: &Setup, event: Event) {
         match event {
             Event::Up => self.up(setup),
-            Event::Hear(at) => self.hear(setup, usize::from(at)),
+            Event::Hear(at) => self.hear(setup, usize::from(at), true),
+            Event::HearUnanswered(at) => {
+                self.budget.intrude(|it| &mut it.misses);
+                self.hear(setup, usize::from(at), false);
+            }
+            Event::Judge(at) => self.judge_failure(setup, usize::from(at)),
+            Event::TryAgain(at) => {
+                self.units[usize::from(at)].retry = Retry::None;
+                self.start(setup, usize::from(at));
+            }
+            Event::AskAgain => {
+                if let Some(daemon) = &mut self.daemon {
+                    let again = std::mem::take(&mut daemon.unanswered);
+                    daemon.actions.extend(again);
+                }
+            }
             Event::HearClosed(at) => self.hear_closed(usize::from(at)),
             Event::HearJobGone(at) => self.hear_job_gone(usize::from(at)),
             Event::Refresh(at) => self.refresh(setup, usize::from(at)),
@@ -109,14 +133,25 @@ impl World {
             Event::Sweep => {
                 crate::setup::spend(&mut self.budget.sweeps);
                 for unit in 0..TASKS {
-                    self.units[unit].dirty |= self.holds(unit);
+                    let it = self.units[unit];
+                    let (task, gate) = (it.service().doing, it.gate().doing);
+                    let is_news = lease::is_news(self.lease(unit), Some(task), Some(gate));
+                    self.units[unit].dirty |= is_news || self.holds(unit);
                 }
                 self.feed(Told::Sweep);
             }
             Event::Act => {
                 self.act(setup);
             }
-            Event::Step => self.step(setup),
+            Event::ActFails(miss) => {
+                self.budget.intrude(|it| &mut it.misses);
+                self.act_fails(setup, miss);
+            }
+            Event::Step => self.step(setup, None),
+            Event::StepFails(miss) => {
+                self.budget.intrude(|it| &mut it.misses);
+                self.step(setup, Some(miss));
+            }
             _ => self.deployment_event(setup, event),
         }
     }
@@ -129,9 +164,27 @@ impl World {
         }
     }
 
+    /// What the daemon knows of the lease of a task.
+    pub fn lease(&self, unit: usize) -> Option<&Lease> {
+        self.daemon.as_ref()?.arbiter.leases().get(TASK[unit])
+    }
+
     pub fn holds(&self, unit: usize) -> bool {
-        let daemon = self.daemon.as_ref();
-        daemon.is_some_and(|it| it.arbiter.leases().contains_key(TASK[unit]))
+        self.lease(unit).is_some()
+    }
+
+    /// `Engine::keep_granted`.
+    pub fn keep(&mut self, unit: usize) {
+        if self.lease(unit).is_some_and(|lease| !lease.presumed) {
+            self.units[unit].kept |= 1 << self.policy_read();
+        }
+    }
+
+    fn release(&mut self, unit: usize) {
+        self.units[unit].kept = 0;
+        self.feed(Told::Released {
+            unit: TASK[unit].to_owned(),
+        });
     }
 
     fn is_queued(&self, unit: usize) -> bool {
@@ -147,38 +200,42 @@ impl World {
         }
     }
 
-    /// `Engine::hello`.
-    fn hear(&mut self, setup: &Setup, unit: usize) {
-        self.units[unit].hello = false;
+    /// `Engine::hear`. Without an answer of PID 1 nothing is known of the task.
+    fn hear(&mut self, setup: &Setup, unit: usize, is_answered: bool) {
         // What becomes of an earlier connection means nothing now.
         self.units[unit].closed = false;
         self.connect(unit, true);
         let it = self.units[unit];
-        if it.is_running() {
-            self.adopt_running(setup, unit);
-            self.units[unit].go = true;
-            return;
+        let task = is_answered.then(|| it.service().doing);
+        let asks = lease::asks_for_leftovers(self.lease(unit));
+        let left = (is_answered && asks).then(|| it.works());
+        match lease::hello(self.lease(unit), task, left) {
+            // It is heard again as if it hadn't been.
+            Hello::Later => return,
+            Hello::Adopt => {
+                self.adopt_running(setup, unit);
+                self.units[unit].hello = false;
+                self.units[unit].go = true;
+                return;
+            }
+            Hello::Ask(Earlier::Adopt) => self.adopt_running(setup, unit),
+            Hello::Ask(Earlier::Release) => self.release(unit),
+            Hello::Ask(Earlier::Keep) => {}
         }
-        let daemon = self.daemon.as_ref();
-        let lease = daemon.and_then(|it| it.arbiter.leases().get(TASK[unit]));
-        let is_left = it.run == Run::Leftovers;
-        let is_presumed = lease.is_some_and(|lease| lease.presumed) && !is_left;
-        let was_granted = lease.is_some_and(|lease| lease.presumed) && is_left;
-        let is_plain = lease.is_some_and(|lease| !lease.presumed && lease.revoked.is_none());
-        let place = lease.and_then(|lease| lease.revoked);
-        if is_plain && it.run != Run::Leftovers {
-            self.feed(Told::Released {
-                unit: TASK[unit].to_owned(),
-            });
-        }
-        if was_granted {
-            self.adopt_running(setup, unit);
-        }
-        let since = if is_presumed { it.asked } else { self.now() };
+        self.units[unit].hello = false;
+        // `Engine::waiting_since`.
+        let is_presumed = self.lease(unit).is_some_and(|lease| lease.presumed);
+        let since = match is_presumed && is_answered {
+            true => it.asked,
+            false => self.now(),
+        };
+        let place = self.lease(unit).and_then(|lease| lease.revoked);
         self.units[unit].heard = place.map_or(since, |place| place.min(since));
-        let policy = daemon_policy(setup, self);
-        let claim = policy.claim(unit);
-        let standing = self.standing(setup, unit);
+        let claim = daemon_policy(setup, self).claim(unit);
+        let standing = match is_answered {
+            true => self.standing(setup, unit),
+            false => Standing::Unknown,
+        };
         self.feed(Told::Request {
             unit: TASK[unit].to_owned(),
             claim,
@@ -186,6 +243,9 @@ impl World {
             standing,
             now: NOW,
         });
+        if !self.holds(unit) {
+            self.units[unit].kept = 0;
+        }
     }
 
     /// `Engine::closed`.
@@ -231,25 +291,26 @@ impl World {
     fn refresh(&mut self, setup: &Setup, unit: usize) {
         self.units[unit].dirty = false;
         let it = self.units[unit];
-        match it.gate {
-            Gate::Down | Gate::Queued => {
-                if self.holds(unit) {
-                    self.end_lease(unit);
-                }
+        let waits = self.is_queued(unit);
+        let is_gated = daemon_policy(setup, self).is_gated(unit);
+        match lease::judge(self.lease(unit), waits, is_gated, it.service(), it.gate()) {
+            Verdict::Nothing => {}
+            Verdict::End => self.end_lease(unit),
+            Verdict::Unguarded => {
+                self.adopt_running(setup, unit);
+                self.units[unit].used |= 1 << self.policy_read();
+                self.start_gate(setup, unit);
             }
-            Gate::Waiting => {
-                if self.holds(unit) && self.is_queued(unit) {
-                    self.end_lease(unit);
-                }
-            }
-            Gate::Open => {
-                let daemon = self.daemon.as_ref();
-                let lease = daemon.and_then(|it| it.arbiter.leases().get(TASK[unit]));
-                let holds = lease.is_some();
-                if lease.is_none_or(|lease| lease.presumed) {
+            // PID 1 closes those that nobody needs, some time.
+            Verdict::Open {
+                adopt,
+                may_be_behind,
+                is_orphan: _,
+            } => {
+                if adopt {
                     self.adopt_running(setup, unit);
                 }
-                if holds && it.waits() {
+                if may_be_behind {
                     let behind = self.all_behind(setup, unit);
                     let unit = TASK[unit].to_owned();
                     self.feed(Told::LookedBehindLease { unit, behind });
@@ -260,21 +321,25 @@ impl World {
 
     /// What still runs is looked at again when it has ended: it says so.
     fn end_lease(&mut self, unit: usize) {
-        if !self.units[unit].works() {
-            self.feed(Told::Released {
-                unit: TASK[unit].to_owned(),
-            });
+        let it = &self.units[unit];
+        if lease::is_over(Some(it.service().doing), it.works()) {
+            self.release(unit);
         }
     }
 
     pub fn adopt(&mut self, setup: &Setup, unit: usize, since: u64, presumed: bool) {
-        let uses = daemon_policy(setup, self).uses(unit);
+        // `Engine::uses_held_by`.
+        let mut uses = daemon_policy(setup, self).uses(unit);
+        for policy in members(self.units[unit].kept) {
+            add_uses(&mut uses, &setup.policies[policy].uses(unit));
+        }
         self.feed(Told::Adopt {
             unit: TASK[unit].to_owned(),
             uses,
             since,
             presumed,
         });
+        self.keep(unit);
     }
 
     pub fn adopt_running(&mut self, setup: &Setup, unit: usize) {
@@ -303,7 +368,9 @@ impl World {
             }
             Action::Grant { unit: name } => self.grant(setup, unit(&name)),
             Action::Refuse { unit: name, .. } => self.refuse(unit(&name)),
-            Action::Revoke { unit: name } => self.revoke(setup, unit(&name)),
+            Action::Revoke { unit: name } => {
+                self.revoke(setup, unit(&name), true);
+            }
         }
         true
     }
@@ -313,6 +380,7 @@ impl World {
         faults::check_grant(self, setup, unit);
         let connected = self.daemon.as_ref().map_or(0, |daemon| daemon.connected);
         let policy = self.policy_read();
+        self.keep(unit);
         let it = &mut self.units[unit];
         it.used |= 1 << policy;
         // It goes to the connection that it has, which a restart of the gate may have closed.
@@ -325,26 +393,72 @@ impl World {
 
     /// `Engine::refuse`.
     fn refuse(&mut self, unit: usize) {
+        // A later start isn't the one that was refused.
+        if self.is_queued(unit) {
+            return;
+        }
+        self.cancel_refused(unit);
+        self.give_up(unit);
+    }
+
+    fn cancel_refused(&mut self, unit: usize) {
         let it = &mut self.units[unit];
         if it.waits() {
             it.job = false;
             it.job_gone = true;
             it.owed = 0;
         }
-        self.give_up(unit);
     }
 
     /// `Engine::revoke`.
-    fn revoke(&mut self, setup: &Setup, unit: usize) {
+    fn revoke(&mut self, setup: &Setup, unit: usize, is_answered: bool) -> Revoking {
         let behind = self.all_behind(setup, unit);
-        if behind.as_ref().is_none_or(Vec::is_empty) {
-            return self.feed(Told::LookedBehindLease {
+        let is_behind = behind.iter().any(|it| !it.is_empty());
+        let todo = lease::revoke(self.lease(unit), is_answered.then_some(is_behind));
+        match todo {
+            Revoking::Forget | Revoking::AskAgain => {}
+            Revoking::Spare => self.feed(Told::LookedBehindLease {
                 unit: TASK[unit].to_owned(),
                 behind,
-            });
+            }),
+            Revoking::Restart => {
+                if self.units[unit].is_running() {
+                    let fault = format!("the gate of {} is restarted while it runs", TASK[unit]);
+                    self.fault.get_or_insert(fault.into());
+                }
+                self.restart_gate(setup, unit);
+                self.units[unit].dirty = true;
+            }
         }
-        self.restart_gate(setup, unit);
-        self.units[unit].dirty = true;
+        todo
+    }
+
+    /// The next action, whose calls to PID 1 aren't answered; those that it was to carry out may have been.
+    fn act_fails(&mut self, setup: &Setup, miss: Miss) {
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
+        let action = daemon.actions.remove(0);
+        let is_asked_again = match &action {
+            Action::Grant { .. } => false,
+            Action::Look { .. } | Action::LookBehindLease { .. } => true,
+            Action::Refuse { unit: name, .. } => {
+                let at = unit(name);
+                let is_stale = self.is_queued(at);
+                if miss == Miss::Unheard && !is_stale {
+                    self.cancel_refused(at);
+                }
+                !is_stale
+            }
+            Action::Revoke { unit: name } => {
+                let at = unit(name);
+                let todo = self.revoke(setup, at, miss == Miss::Unheard);
+                matches!(todo, Revoking::AskAgain | Revoking::Restart)
+            }
+        };
+        if let Some(daemon) = self.daemon.as_mut().filter(|_| is_asked_again) {
+            daemon.unanswered.push(action);
+        }
     }
 }
 

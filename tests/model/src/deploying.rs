@@ -1,48 +1,35 @@
-//! The daemon around the real deployments: what they see and how their steps are taken, as
+//! The daemon around the real deployments: how they come about and how their steps are taken, as
 //! `supervisor/src/daemon/engine/deploy` does it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::time::Duration;
 
-use interlock_core::arbiter::{Event as Told, Hurdle};
-use interlock_core::deploy::{Activity, Begin, Deployment, Phase, Rule, Seen, Sight, Stage, Step};
+use interlock_core::arbiter::Event as Told;
+use interlock_core::deploy::{self, Answer, Begin, Deployment, Phase, Stage, Step};
 use interlock_generator::policy::settings::DeployAction;
 
 use crate::daemon::daemon_policy;
 use crate::faults;
-use crate::pid1::THIS_RUN;
-use crate::setup::{GROUP, GROUPS, Setup, TASK, TASKS, has, members, unit};
+use crate::setup::{GROUP, GROUPS, Setup, TASK, TASKS, group, has, members, unit};
 use crate::shared::Shared;
-use crate::world::{Daemon, Event, Run, Todo, World};
+use crate::world::{Daemon, Event, Miss, Run, Todo, World};
 
 /// Any moment, microseconds of both clocks.
-const NOW: u64 = 1 << 50;
+pub const NOW: u64 = 1 << 50;
 /// At the end of any `grace`.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 /// The groups' `max-wait`.
-const MAX_WAIT: Duration = Duration::from_secs(200);
-/// Longer than a service must live to have started well, and than one lingers that heard no call for a checkpoint.
-const LONG: u64 = 20_000_000;
+pub const MAX_WAIT: Duration = Duration::from_secs(200);
 
-fn usec(duration: Duration) -> u64 {
+/// Microseconds.
+pub fn usec(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Whether a deployment that holds wants this unit frozen.
-pub fn wants_frozen<'a>(
-    deployments: impl Iterator<Item = &'a Shared<Deployment>>,
-    unit: usize,
-) -> bool {
-    let mut holding = deployments.filter(|it| it.holds());
-    holding.any(|it| {
-        let member = it.members.get(TASK[unit]);
-        member.is_some_and(|member| member.may_be_frozen())
-    })
 }
 
 impl World {
     /// What can happen to deployments.
-    pub fn deployment_events(&self, daemon: &Daemon, out: &mut Vec<Event>) {
+    pub fn deployment_events(&self, setup: &Setup, daemon: &Daemon, out: &mut Vec<Event>) {
         for (at, deployment) in (0_u8..).zip(&daemon.deployments) {
             let group = usize::from(at);
             let Some(it) = deployment else {
@@ -64,7 +51,8 @@ impl World {
                 out.push(Event::Time(at));
             }
             // One that is ended earlier is as one whose owner dies.
-            if it.stage == Stage::Ready && self.owners[group] {
+            let is_ready = it.stage == Stage::Ready || (setup.lasting && it.holds());
+            if is_ready && self.owners[group] {
                 out.push(Event::End(at));
             }
         }
@@ -104,13 +92,21 @@ impl World {
 
     fn begin(&mut self, setup: &Setup, group: usize) {
         crate::setup::spend(&mut self.budget.deployments[group]);
+        let has_hooks = has(daemon_policy(setup, self).hooks, group);
+        let hook = |name: &str| match has_hooks {
+            true => vec![name.to_owned()],
+            false => Vec::new(),
+        };
         let begin = Begin {
             group: GROUP[group].to_owned(),
             grace: Duration::from_secs(setup.grace),
             max_wait: Some(MAX_WAIT),
+            before_settle: hook("before"),
+            after_resume: hook("after"),
             ..Begin::default()
         };
-        let it = Deployment::begin(GROUP[group].to_owned(), "", begin, 0);
+        let boot = self.boot.to_string();
+        let it = Deployment::begin(GROUP[group].to_owned(), &boot, begin, 0);
         let it = Shared::new(it);
         self.owners[group] = true;
         self.clocks[group] = u8::from(setup.grace == 0);
@@ -127,14 +123,11 @@ impl World {
         let Some(daemon) = &self.daemon else {
             return;
         };
-        let mut closed = self.held;
-        for (group, it) in daemon.deployments.iter().enumerate() {
-            if let Some(it) = it.as_ref().filter(|it| it.closes_admission()) {
-                closed |= policy.groups[group];
-                let tasks = it.members.values().map(|member| unit(&member.task));
-                closed = tasks.fold(closed, |set, task| set | 1 << task);
-            }
-        }
+        let live = daemon.deployments.iter().flatten();
+        let live = live.map(Deref::deref).filter(|it| it.is_live());
+        let tasks_of = |name: &str| members(policy.groups[group(name)]).map(|at| TASK[at]);
+        let tasks = deploy::closed(live, tasks_of).into_iter();
+        let closed = tasks.fold(self.held, |set, task| set | 1 << unit(&task));
         if closed != daemon.closed {
             if let Some(daemon) = &mut self.daemon {
                 daemon.closed = closed;
@@ -150,84 +143,12 @@ impl World {
         self.feed(Told::Admission { closed, now: 0 });
     }
 
-    fn seen(&self, setup: &Setup, at: usize) -> Seen {
-        let it = &self.units[at];
-        let policy = daemon_policy(setup, self);
-        let arbiter = self.daemon.as_ref().map(|daemon| &daemon.arbiter);
-        let wait = arbiter.and_then(|arbiter| arbiter.view(TASK[at]));
-        let activity = match it.run {
-            Run::Down | Run::Leftovers => Activity::Down,
-            Run::Running => Activity::Running,
-            Run::Leaving => Activity::Leaving,
-        };
-        Seen {
-            rule: Rule {
-                task: TASK[at].to_owned(),
-                action: policy.actions[at],
-                signal: Some("SIGUSR1".to_owned()),
-                fallback: policy.fallback[at],
-                gated: true,
-                ..Rule::default()
-            },
-            activity,
-            stop_queued: it.run == Run::Leaving && !it.job,
-            start_queued: it.waits(),
-            kept_waiting: wait.is_some_and(|wait| {
-                let mut hurdles = wait.hurdles.iter();
-                has(self.held, at) || hurdles.any(|hurdle| !matches!(hurdle, Hurdle::Held))
-            }),
-            is_up: it.run == Run::Running,
-            failed: it.failed && it.run == Run::Down,
-            occupied: arbiter.is_some_and(|it| it.leases().contains_key(TASK[at])),
-            frozen: it.frozen,
-            busy: it.busy.then(|| "it is in a transaction".to_owned()),
-            unfreezable: None,
-            invocation: THIS_RUN.to_owned(),
-        }
-    }
-
-    fn sight(&self, setup: &Setup, group: usize, it: &Deployment) -> Sight {
-        let policy = daemon_policy(setup, self);
-        let concerns =
-            |at: &usize| has(policy.groups[group], *at) || it.members.contains_key(TASK[*at]);
-        let units = (0..TASKS).filter(concerns);
-        let units: BTreeMap<String, Seen> = units
-            .map(|at| (TASK[at].to_owned(), self.seen(setup, at)))
-            .collect();
-        let mut held_by_others = BTreeMap::new();
-        for (other, deployment) in self
-            .daemon
-            .iter()
-            .flat_map(|d| d.deployments.iter().enumerate())
-        {
-            if other != group && deployment.as_ref().is_some_and(|it| it.holds()) {
-                let theirs = it.members.keys();
-                let theirs = theirs.filter(|name| has(policy.groups[other], unit(name)));
-                held_by_others.extend(theirs.map(|name| (name.clone(), GROUP[other].to_owned())));
-            }
-        }
-        let after = match (it.stage, self.clocks[group]) {
-            (Stage::Watch, 1..) => usec(MAX_WAIT),
-            (Stage::Settle, 1) => usec(GRACE),
-            (Stage::Settle, 2) => usec(MAX_WAIT),
-            (Stage::Settle, 3..) => usec(MAX_WAIT) * 2,
-            _ => 0,
-        };
-        Sight {
-            now: NOW + after,
-            realtime: if it.stage == Stage::Watch { LONG } else { 1 },
-            units,
-            held_by_others,
-            hook: None,
-        }
-    }
-
     /// `Engine::decide` and `write_down`, and what is to be done then.
     fn round(&mut self, setup: &Setup) {
         let mut todo = Vec::new();
         let mut all = Vec::new();
         // All are decided on what was seen at once.
-        for group in 0..GROUPS {
+        for (group, id) in GROUP.iter().enumerate() {
             let Some(it) = self.deployment(group) else {
                 continue;
             };
@@ -236,7 +157,8 @@ impl World {
                 continue;
             };
             let mut fresh = (*it).clone();
-            let steps = fresh.advance(&sight);
+            let (steps, _) = fresh.look(&sight, false);
+            faults::check_failures(self, group, &it, &fresh);
             if fresh.stage > Stage::Settle && fresh.stage != it.stage {
                 self.clocks[group] = 0;
             }
@@ -246,48 +168,48 @@ impl World {
             }
             for step in &steps {
                 if let Step::HandOver(name, to, member) = step {
-                    let to = GROUP.iter().position(|it| it == to).unwrap_or_default();
+                    let to = crate::setup::group(to);
                     let member = (**member).clone();
+                    let owed = &mut self.units[unit(name)].owed;
+                    let mine = faults::debt(group, true) | faults::debt(group, false);
+                    if *owed & mine != 0 {
+                        *owed = *owed & !mine | faults::debt(to, true);
+                    }
                     self.with(to, |it| it.take_over(name, member));
                 }
             }
-            all.push((group, steps));
+            all.push(((*id).to_owned(), steps));
         }
         faults::check_ends(self, setup);
         for group in 0..GROUPS {
-            let is_over = self.deployment(group).is_some_and(|it| !it.is_live());
+            let over = self.deployment(group).filter(|it| !it.is_live());
+            let is_over = over.is_some();
             if let Some(daemon) = self.daemon.as_mut().filter(|_| is_over) {
                 daemon.deployments[group] = None;
             }
             self.stored[group] = self.deployment(group);
-            if is_over {
+            if is_over && let Some(it) = over {
+                self.check_hooks(group, &it);
                 self.clocks[group] = 0;
                 self.owners[group] = false;
             }
         }
         // In memory alone: a crash on the way changes nothing.
         self.close_admission(setup);
-        let thaws = all.iter().flat_map(|(_, steps)| steps);
-        let thaws = thaws.filter_map(|step| match step {
-            Step::Thaw(name) => Some(Todo::Thaw(unit(name))),
+        let freezes = all.iter().flat_map(|(_, steps)| steps);
+        let freezes = freezes.filter_map(|step| match step {
+            Step::Freeze(name) => Some(unit(name)),
             _ => None,
         });
-        todo.extend(thaws);
-        for (group, steps) in all {
-            let (stops, others): (Vec<Step>, Vec<Step>) = steps
-                .into_iter()
-                .partition(|step| matches!(step, Step::Stop(_)));
-            let others = others.into_iter().filter(is_done_by_hand);
-            todo.extend(others.chain(stops).map(|step| Todo::Step(group, step)));
-        }
-        todo.retain(|it| match it {
-            Todo::Thaw(unit) => self.units[*unit].frozen,
+        let freezes = freezes.fold(0_u8, |set, unit| set | 1 << unit);
+        // What isn't frozen needn't be thawed.
+        let is_needed = |it: &deploy::Todo| match it {
+            deploy::Todo::Thaw(name) => self.units[unit(name)].frozen || has(freezes, unit(name)),
             _ => true,
-        });
-        let memory = self.daemon.as_ref().map(|it| it.deployments.clone());
-        let memory = memory.unwrap_or_default();
-        let is_unwanted = |at: usize| !wants_frozen(memory.iter().flatten(), at);
-        if (0..TASKS).any(|at| self.units[at].frozen && is_unwanted(at)) {
+        };
+        let decided = deploy::in_order(&all).into_iter();
+        todo.extend(decided.filter(is_needed).map(Todo::Do));
+        if (0..TASKS).any(|at| self.units[at].frozen && !self.wants_frozen(at)) {
             todo.push(Todo::ThawUnwanted);
         }
         if let Some(daemon) = &mut self.daemon {
@@ -295,57 +217,85 @@ impl World {
         }
     }
 
+    fn wants_frozen(&self, unit: usize) -> bool {
+        let all = self.daemon.iter().flat_map(|it| &it.deployments);
+        deploy::wants_frozen(all.flatten().map(Deref::deref), TASK[unit])
+    }
+
     fn deployment(&self, group: usize) -> Option<Shared<Deployment>> {
         self.daemon.as_ref()?.deployments[group].clone()
     }
 
-    /// The next step.
-    pub fn step(&mut self, setup: &Setup) {
+    /// The next step, which may go wrong.
+    pub fn step(&mut self, setup: &Setup, miss: Option<Miss>) {
         let Some(daemon) = self.daemon.as_mut().filter(|it| !it.steps.is_empty()) else {
             return;
         };
-        let todo = daemon.steps.remove(0);
-        self.take(setup, todo);
-    }
-
-    fn take(&mut self, setup: &Setup, todo: Todo) {
-        match todo {
-            Todo::Thaw(unit) => self.units[unit].frozen = false,
+        match daemon.steps.remove(0) {
+            Todo::Do(deploy::Todo::Thaw(name)) => self.units[unit(&name)].frozen = false,
+            Todo::Do(deploy::Todo::Take(id, step)) => {
+                self.take_step(setup, group(&id), step, miss);
+            }
+            Todo::Do(deploy::Todo::Stop(id, names)) => {
+                // Each is a call of its own: the last one goes wrong.
+                let lost = names.last().filter(|_| miss == Some(Miss::Lost));
+                for name in names.iter().filter(|name| Some(*name) != lost) {
+                    self.stop_for(group(&id), unit(name));
+                }
+            }
             Todo::ThawUnwanted => {
                 for at in 0..TASKS {
-                    let known = self.daemon.iter().flat_map(|it| &it.deployments);
-                    let is_wanted = wants_frozen(known.flatten(), at);
+                    let is_wanted = self.wants_frozen(at);
                     self.units[at].frozen &= is_wanted;
                 }
             }
-            Todo::Step(group, step) => self.take_step(setup, group, step),
         }
     }
 
-    fn take_step(&mut self, setup: &Setup, group: usize, step: Step) {
+    fn stop_for(&mut self, group: usize, unit: usize) {
+        faults::check_stop(self, unit);
+        self.owe(group, unit);
+        self.stop(unit);
+    }
+
+    fn take_step(&mut self, setup: &Setup, group: usize, step: Step, miss: Option<Miss>) {
+        let answer = match miss {
+            None => Answer::Taken,
+            Some(Miss::Lost | Miss::Unheard) => Answer::Unknown,
+            Some(Miss::Refused) => Answer::Refused("it is masked".to_owned()),
+        };
+        let is_lost = miss == Some(Miss::Lost);
         match step {
             Step::Freeze(name) => {
-                let it = &mut self.units[unit(&name)];
-                // Its control group is gone otherwise.
-                it.frozen |= it.is_running();
-            }
-            Step::Stop(name) => {
                 let at = unit(&name);
-                faults::check_stop(self, at);
-                self.owe(group, at);
-                self.units[at].frozen = false;
-                self.stop(at);
+                match (&mut self.daemon, miss) {
+                    (Some(daemon), Some(_)) => daemon.unfreezable |= 1 << at,
+                    // Its control group is gone otherwise.
+                    _ => self.units[at].frozen |= self.units[at].is_running(),
+                }
             }
             Step::Signal(name, _) => {
                 let at = unit(&name);
-                faults::check_stop(self, at);
-                self.owe(group, at);
-                self.with(group, |it| it.taken(&name));
+                if !is_lost {
+                    faults::check_touch(self, at);
+                    self.owe(group, at);
+                }
+                self.with(group, |it| it.answered(&name, answer, 0));
             }
             Step::Start(name, _) => {
-                self.start(setup, unit(&name));
-                self.with(group, |it| it.taken(&name));
+                let at = unit(&name);
+                self.units[at].refused |= miss == Some(Miss::Refused);
+                if !is_lost {
+                    self.start(setup, at);
+                }
+                let answer = match self.units[at].refused {
+                    true => Answer::Refused("it is masked".to_owned()),
+                    false => answer,
+                };
+                self.with(group, |it| it.answered(&name, answer, 0));
             }
+            Step::Hook(hook) => self.run_hook(setup, group, hook, miss),
+            Step::EndHook(hook) if !is_lost => self.end_hook(group, hook),
             Step::Reset(name) => self.units[unit(&name)].failed = false,
             _ => {}
         }
@@ -365,16 +315,8 @@ impl World {
     }
 }
 
-/// The rest are done by writing them down.
-fn is_done_by_hand(step: &Step) -> bool {
-    !matches!(
-        step,
-        Step::Thaw(_) | Step::HandOver(..) | Step::Interrupted(_) | Step::Stale(_)
-    )
-}
-
 /// When something was means nothing, but whether it was.
-fn forget_times(it: &mut Deployment) {
+pub fn forget_times(it: &mut Deployment) {
     it.ready_since = it.ready_since.min(1);
     it.ended = 0;
     if it.grace_until > 0 {
@@ -386,7 +328,9 @@ fn forget_times(it: &mut Deployment) {
     }
     for member in it.members.values_mut() {
         member.since = 0;
-        if member.phase == Phase::Resumed || member.phase == Phase::Ended {
+        // But that a start still waits is remembered by that.
+        let is_known = member.detail == "it waits for its turn";
+        if matches!(member.phase, Phase::Resumed | Phase::Ended) && !is_known {
             member.detail.clear();
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::liveness::{Graph, Kind};
 use crate::search;
-use crate::setup::{GROUP, Setup, TASK, TASKS};
+use crate::setup::{GROUP, GROUPS, Setup, TASK, TASKS};
 use crate::world::Event;
 
 /// The graph, for one that must come to its end: a start or a deployment.
@@ -38,6 +38,10 @@ impl Graph for For<'_> {
 impl For<'_> {
     /// Whether the goal is a start that rightly waits for each start of this task.
     fn goes_before(&self, task: usize) -> bool {
+        if self.goal >= TASKS + GROUPS {
+            // It is tried again when nobody else has it run.
+            return task == self.goal - TASKS - GROUPS;
+        }
         if self.goal >= TASKS {
             return false;
         }
@@ -81,12 +85,22 @@ fn kind(event: Event) -> Kind {
         Event::PollLocks => Kind::Fair(66),
         Event::HearReload => Kind::Fair(67),
         Event::Sweep => Kind::Fair(68),
+        Event::AskAgain => Kind::Fair(69),
+        Event::HookEnds(at) => Kind::Fair(70 + at),
+        Event::Judge(at) => Kind::Fair(72 + at),
+        Event::TryAgain(at) => Kind::Fair(76 + at),
         Event::Crash
         | Event::Begin(_)
         | Event::Take(_)
         | Event::Hold(_)
         | Event::Lock(_)
         | Event::Reload
+        | Event::Reboot
+        | Event::Fails(_)
+        | Event::HookFails(_)
+        | Event::HearUnanswered(_)
+        | Event::ActFails(_)
+        | Event::StepFails(_)
         // As long as something is left behind, its next run has the lease that it needs.
         | Event::Leaves(_) => Kind::Seldom,
         Event::Ask(_)
@@ -101,8 +115,12 @@ fn kind(event: Event) -> Kind {
 pub fn endless(graph: &search::Graph<Event>, setup: &Setup) -> Option<(u32, String)> {
     let starts = TASK.iter().map(|name| format!("the start of {name}"));
     let deployments = GROUP.iter().map(|name| format!("the deployment of {name}"));
+    let retries = TASK
+        .iter()
+        .map(|name| format!("the next attempt of {name}"));
     starts
         .chain(deployments)
+        .chain(retries)
         .enumerate()
         .find_map(|(goal, name)| {
             let view = For { graph, setup, goal };

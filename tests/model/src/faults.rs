@@ -3,7 +3,7 @@
 //! Looked at from outside: by what PID 1 and the tasks do, not by the arbiter's own accounts.
 
 use interlock_core::arbiter::{Standing, Waiter};
-use interlock_core::deploy::{Deployment, Stage};
+use interlock_core::deploy::{Deployment, Phase, Stage};
 
 use crate::daemon::daemon_policy;
 use crate::deploying::may_go_on;
@@ -93,8 +93,37 @@ fn waits_for_resources(waiter: &Waiter) -> bool {
     waiter.held.is_none() && is_clear
 }
 
-/// A deployment stops a run or tells it to end.
+/// A deployment stops a unit: what is frozen hears nothing of it.
 pub fn check_stop(world: &mut World, unit: usize) {
+    check_touch(world, unit);
+    if world.units[unit].frozen {
+        let fault = format!("{} is stopped while it is frozen", TASK[unit]);
+        world.fault.get_or_insert(fault.into());
+    }
+}
+
+/// A deployment looked: what it gives up to have started again has failed, or its time is over.
+pub fn check_failures(world: &mut World, group: usize, before: &Deployment, after: &Deployment) {
+    let is_late = world.clocks[group] > 0;
+    for (name, member) in &after.members {
+        let known = before.members.get(name).map(|it| it.phase);
+        let it = &mut world.units[unit(name)];
+        if member.phase == Phase::Resumed && it.run == Run::Running {
+            // It goes on: it was never stopped, or hasn't heard in all that time that it was to end.
+            it.owed &= !(debt(group, true) | debt(group, false));
+        }
+        if member.phase == Phase::Failed
+            && known != Some(Phase::Failed)
+            && !(is_late || it.failed || it.refused)
+        {
+            let fault = format!("{name} is given up, though nothing is wrong with it");
+            world.fault.get_or_insert(fault.into());
+        }
+    }
+}
+
+/// A deployment stops a run or tells it to end.
+pub fn check_touch(world: &mut World, unit: usize) {
     if !world.units[unit].busy {
         return;
     }
@@ -123,7 +152,7 @@ pub fn check_ends(world: &mut World, setup: &Setup) {
                 };
             let is_owed = unit.owed & must != 0;
             unit.owed &= !(debt(group, true) | debt(group, false));
-            if !is_owed || unit.job || unit.run == Run::Running {
+            if !is_owed || unit.job || unit.run == Run::Running || unit.refused {
                 continue;
             }
             let other = (0..GROUPS).find(|other| {
@@ -155,6 +184,24 @@ pub fn fault(setup: &Setup, world: &World) -> Option<String> {
         .flatten()
         .or_else(|| runs_though_ready(setup, world))
         .or_else(|| frozen_for_nobody(world))
+        .or_else(|| runs_without_lease(setup, world))
+}
+
+/// What has a gate and runs has a lease, as soon as the daemon has heard of all there is.
+fn runs_without_lease(setup: &Setup, world: &World) -> Option<String> {
+    let daemon = world.daemon.as_ref()?;
+    let is_settled = daemon.is_idle() && daemon.unanswered.is_empty();
+    if !is_settled || daemon.policy != world.policy {
+        return None;
+    }
+    let policy = daemon_policy(setup, world);
+    let is_missed = |at: &usize| {
+        let it = &world.units[*at];
+        let is_news = it.dirty || it.hello || it.closed || it.job_gone;
+        it.is_running() && policy.is_gated(*at) && !is_news && !world.holds(*at)
+    };
+    let missed = (0..TASKS).find(is_missed)?;
+    Some(format!("{} runs without a lease", TASK[missed]))
 }
 
 fn over_capacity(setup: &Setup, world: &World) -> Option<String> {
@@ -196,7 +243,7 @@ fn goes_on(world: &World, deployment: &Deployment, at: usize) -> bool {
         Run::Leftovers => true,
         Run::Down | Run::Leaving => false,
     };
-    runs && !may_go_on(deployment, TASK[at])
+    runs && !it.own_will && !may_go_on(deployment, TASK[at])
 }
 
 fn frozen_for_nobody(world: &World) -> Option<String> {

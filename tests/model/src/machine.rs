@@ -7,8 +7,8 @@ use foldhash::quality::FixedState;
 
 use crate::faults;
 use crate::search::Machine;
-use crate::setup::{Setup, TASKS};
-use crate::world::{Daemon, Event, Gate, World};
+use crate::setup::{Budget, GROUPS, Setup, TASKS};
+use crate::world::{Daemon, Event, Gate, Retry, World};
 
 /// A setup, as a machine.
 pub struct Interlock<'a>(pub &'a Setup);
@@ -30,6 +30,8 @@ impl Machine for Interlock<'_> {
             held: 0,
             policy: 0,
             stored: [None, None],
+            hooks: Default::default(),
+            boot: 0,
             owners: [false; 2],
             clocks: [0; 2],
             daemon: None,
@@ -44,23 +46,24 @@ impl Machine for Interlock<'_> {
         let setup = self.0;
         let mut events = Vec::new();
         let is_busy = world.daemon.as_ref().is_some_and(|it| !it.is_idle());
-        if setup.is_eager && !is_busy {
+        if setup.is_eager && world.daemon.is_some() && !is_busy {
             let mut seen = world.clone();
             self.happen(&mut seen, Event::Round);
             if fingerprint(&seen) != fingerprint(world) {
                 out.push((Event::Round, seen));
-                if world.budget.crashes > 0 {
+                cut_off(&world.budget, &mut events);
+                out.extend(events.into_iter().map(|event| {
                     let mut killed = world.clone();
-                    self.happen(&mut killed, Event::Crash);
-                    out.push((Event::Crash, killed));
-                }
+                    self.happen(&mut killed, event);
+                    (event, killed)
+                }));
                 return;
             }
         }
         if setup.is_fine || !is_busy {
             world.pid1_events(setup, &mut events);
-        } else if world.budget.crashes > 0 {
-            events.push(Event::Crash);
+        } else {
+            cut_off(&world.budget, &mut events);
         }
         world.daemon_events(setup, &mut events);
         out.extend(events.into_iter().map(|event| {
@@ -84,7 +87,10 @@ impl Machine for Interlock<'_> {
         let open = waits.fold(0, |open, (at, _)| open | 1 << at);
         let live = world.stored.iter().enumerate();
         let live = live.filter(|(_, it)| it.is_some());
-        live.fold(open, |open, (at, _)| open | 1 << (TASKS + at))
+        let open = live.fold(open, |open, (at, _)| open | 1 << (TASKS + at));
+        let failed = world.units.iter().enumerate();
+        let failed = failed.filter(|(_, it)| it.retry != Retry::None);
+        failed.fold(open, |open, (at, _)| open | 1 << (TASKS + GROUPS + at))
     }
 }
 
@@ -105,6 +111,16 @@ impl Interlock<'_> {
     }
 }
 
+/// What may come between any two things that the daemon does.
+fn cut_off(budget: &Budget, out: &mut Vec<Event>) {
+    if budget.crashes > 0 {
+        out.push(Event::Crash);
+    }
+    if budget.reboots > 0 {
+        out.push(Event::Reboot);
+    }
+}
+
 /// So many steps follow from one event at the most.
 const LONGEST: usize = 1000;
 
@@ -112,15 +128,16 @@ impl World {
     /// A daemon that nobody kills does all that follows before it hears of anything else. One that may be killed
     /// stops after each thing that somebody can see: what only it knows is forgotten with it.
     fn go_on(&mut self, setup: &Setup, event: Event) {
-        let stops = self.budget.crashes > 0;
-        let mut acts = !(stops && event == Event::Act);
+        let may_miss = self.budget.misses > 0;
+        let stops = may_miss || self.budget.crashes > 0 || self.budget.reboots > 0;
+        let mut acts = !(may_miss || (stops && event == Event::Act));
         for _ in 0..LONGEST {
             let Some(daemon) = &self.daemon else {
                 return;
             };
             let is_step = !daemon.steps.is_empty();
             if is_step && !stops {
-                self.step(setup);
+                self.step(setup, None);
             } else if !is_step && !daemon.actions.is_empty() && acts {
                 acts = !self.act(setup) || !stops;
             } else {
@@ -143,7 +160,12 @@ impl World {
                 return;
             }
             self.news(&mut news);
-            let Some(event) = news.first().copied() else {
+            // It makes a difference whether PID 1 answers.
+            let may_miss = self.budget.misses > 0;
+            let is_plain = |event: &&Event| {
+                !(may_miss && matches!(event, Event::Hear(_) | Event::HearUnanswered(_)))
+            };
+            let Some(event) = news.iter().find(is_plain).copied() else {
                 return;
             };
             news.clear();
@@ -157,6 +179,7 @@ impl World {
     fn forget(&mut self, setup: &Setup) {
         let is_rebuilt =
             self.budget.crashes > 0 || self.budget.reloads > 0 || self.daemon.is_none();
+        let may_fail = self.budget.fails > 0;
         for it in &mut self.units {
             if !(it.works() || it.go || it.gate == Gate::Open) {
                 it.used = 0;
@@ -167,6 +190,12 @@ impl World {
             }
             if !is_rebuilt {
                 it.asked = 0;
+            }
+            if setup.policies.len() == 1 {
+                it.kept = 0;
+            }
+            if !may_fail && it.retry == Retry::None {
+                it.attempt = 0;
             }
         }
         let is_fresh = self.daemon.as_ref().is_some_and(|it| it.arbiter.is_fresh());

@@ -5,8 +5,10 @@
 
 mod daemon;
 mod deploying;
+mod failing;
 mod fairness;
 mod faults;
+mod hooks;
 mod liveness;
 mod machine;
 mod pid1;
@@ -15,6 +17,7 @@ mod search;
 mod setup;
 mod setups;
 mod shared;
+mod sight;
 mod words;
 mod world;
 

@@ -1,9 +1,10 @@
 //! PID 1, the tasks' processes, and the people: all that isn't interlock.
 
 use interlock_core::arbiter::{Lock, Standing};
+use interlock_core::deploy::Stage;
 
-use crate::setup::{RESOURCE, Setup, TASK, TASKS, has, spend};
-use crate::world::{Event, Gate, Run, Unit, World};
+use crate::setup::{RESOURCE, Set, Setup, TASK, TASKS, has, spend};
+use crate::world::{Event, Gate, HookUnit, Run, Unit, World};
 
 impl World {
     /// What PID 1 says stands before a start (`Job.GetBefore`), and what locks say.
@@ -65,9 +66,27 @@ impl World {
         if it.job || it.run == Run::Running {
             return;
         }
+        if it.refused {
+            return;
+        }
         it.job = true;
-        if it.gate == Gate::Down {
-            it.gate = Gate::Queued;
+        if it.gate == Gate::Down && self.is_gated(setup, unit) {
+            self.units[unit].gate = Gate::Queued;
+            self.begin_gate(setup, unit);
+        } else if self.can_run(setup, unit) {
+            self.run(unit);
+        }
+    }
+
+    /// Whether PID 1 lets it start only through its gate: by the policy that the generator has seen.
+    fn is_gated(&self, setup: &Setup, unit: usize) -> bool {
+        setup.policies[usize::from(self.policy)].is_gated(unit)
+    }
+
+    /// `StartUnit` of a gate alone.
+    pub fn start_gate(&mut self, setup: &Setup, unit: usize) {
+        if self.units[unit].gate == Gate::Down {
+            self.units[unit].gate = Gate::Queued;
             self.begin_gate(setup, unit);
         }
     }
@@ -109,6 +128,7 @@ impl World {
     pub fn stop_gate(&mut self, unit: usize) {
         let it = &mut self.units[unit];
         it.closed |= it.gate == Gate::Waiting;
+        it.own_will &= it.is_running();
         it.gate = Gate::Down;
         it.hello = false;
         it.go = false;
@@ -127,11 +147,13 @@ impl World {
     }
 
     /// A task's processes are gone.
-    fn rest(&mut self, setup: &Setup, unit: usize, run: Run, failed: bool) {
+    pub fn rest(&mut self, setup: &Setup, unit: usize, run: Run, failed: bool) {
         // Nobody who isn't behind it has anything to do with the end of a job that was done.
         let is_heard = setup.order.iter().any(|order| order.first == unit);
         let it = &mut self.units[unit];
         it.failed = failed;
+        // A start before its gate has closed runs on what there is; one behind the stop runs anyway.
+        it.own_will &= it.gate != Gate::Down || (it.job && it.run == Run::Leaving);
         it.frozen = false;
         it.busy = false;
         it.job_gone |= is_heard;
@@ -171,6 +193,8 @@ impl World {
             may(self.can_run(setup, unit), Event::Runs(at));
             let moves = !it.frozen && !it.busy;
             may(it.run == Run::Running && moves, Event::Ends(at));
+            let fails = budget.fails > 0;
+            may(it.run == Run::Running && moves && fails, Event::Fails(at));
             let leaves = has(setup.leaves, unit);
             may(it.run == Run::Running && moves && leaves, Event::Leaves(at));
             may(it.run == Run::Leaving && !it.frozen, Event::Left(at));
@@ -193,9 +217,13 @@ impl World {
         }
         for (at, stored) in (0_u8..).zip(&self.stored) {
             let holds = stored.as_ref().is_some_and(|it| it.holds());
-            if holds && self.owners[usize::from(at)] {
+            if holds && self.owners[usize::from(at)] && !setup.lasting {
                 out.push(Event::OwnerDies(at));
             }
+        }
+        self.hook_events(out);
+        if budget.reboots > 0 {
+            out.push(Event::Reboot);
         }
         if budget.crashes > 0 && self.daemon.is_some() {
             out.push(Event::Crash);
@@ -204,15 +232,19 @@ impl World {
 
     fn can_run(&self, setup: &Setup, unit: usize) -> bool {
         let it = &self.units[unit];
-        it.waits() && it.gate == Gate::Open && !setup.before(unit).any(|x| self.has_job(x))
+        let is_open = it.gate == Gate::Open || !self.is_gated(setup, unit);
+        it.waits() && is_open && !setup.before(unit).any(|x| self.has_job(x))
     }
 
     /// Has it happen; `false` if it isn't theirs.
     pub fn pid1_event(&mut self, setup: &Setup, event: Event) -> bool {
         match event {
             Event::Ask(at) => {
-                spend(&mut self.budget.asks[usize::from(at)]);
-                self.start(setup, usize::from(at));
+                let unit = usize::from(at);
+                spend(&mut self.budget.asks[unit]);
+                self.start(setup, unit);
+                let is_free = !self.is_gated(setup, unit) && self.units[unit].is_running();
+                self.units[unit].own_will |= is_free && self.is_ready_for(setup, unit);
             }
             Event::Stop(at) => {
                 self.budget.intrude(|it| &mut it.stops);
@@ -247,6 +279,14 @@ impl World {
                 self.budget.intrude(|it| &mut it.reloads);
                 let count = u8::try_from(setup.policies.len()).unwrap_or(1);
                 self.policy = (self.policy + 1) % count;
+                for unit in 0..TASKS {
+                    // A start without a gate that gets one isn't let in any more (`AssertPathExists=`).
+                    let is_gated = self.is_gated(setup, unit);
+                    let it = &mut self.units[unit];
+                    let is_lost = is_gated && it.waits() && it.gate == Gate::Down;
+                    it.job &= !is_lost;
+                    it.owed *= Set::from(!is_lost);
+                }
             }
             Event::OwnerDies(at) => self.owners[usize::from(at)] = false,
             Event::Crash => {
@@ -269,7 +309,23 @@ impl World {
                 }
             }
             Event::Runs(at) => self.run(usize::from(at)),
-            Event::Ends(at) => self.rest(setup, usize::from(at), Run::Down, false),
+            Event::Ends(at) => {
+                self.units[usize::from(at)].attempt = 0;
+                self.rest(setup, usize::from(at), Run::Down, false);
+            }
+            Event::Fails(at) => {
+                self.budget.intrude(|it| &mut it.fails);
+                self.run_fails(setup, usize::from(at));
+            }
+            Event::HookEnds(at) => self.hook_is_over(usize::from(at), HookUnit::Succeeded),
+            Event::HookFails(at) => {
+                self.budget.intrude(|it| &mut it.hook_fails);
+                self.hook_is_over(usize::from(at), HookUnit::Failed);
+            }
+            Event::Reboot => {
+                self.budget.intrude(|it| &mut it.reboots);
+                self.reboot(setup);
+            }
             Event::Leaves(at) => self.rest(setup, usize::from(at), Run::Leftovers, false),
             Event::Left(at) => self.rest(setup, usize::from(at), Run::Down, true),
             Event::LeftoversEnd(at) => {
@@ -300,6 +356,15 @@ impl World {
                 });
             }
         }
+    }
+
+    /// A deployment that this task is about is ready.
+    fn is_ready_for(&self, setup: &Setup, unit: usize) -> bool {
+        let policy = &setup.policies[usize::from(self.policy)];
+        let memory = self.daemon.iter().flat_map(|it| it.deployments.iter());
+        let all = self.stored.iter().enumerate().chain(memory.enumerate());
+        let mut ready = all.filter_map(|(group, it)| Some((group, it.as_ref()?)));
+        ready.any(|(group, it)| it.stage == Stage::Ready && has(policy.groups[group], unit))
     }
 
     fn crash(&mut self) {

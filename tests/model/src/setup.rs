@@ -36,6 +36,11 @@ pub fn has(set: Set, at: usize) -> bool {
     set & (1 << at) != 0
 }
 
+/// A group's number by its name.
+pub fn group(name: &str) -> usize {
+    GROUP.iter().position(|it| *it == name).unwrap_or_default()
+}
+
 /// A unit's number by its name.
 pub fn unit(name: &str) -> usize {
     TASK.iter().position(|it| *it == name).unwrap_or_default()
@@ -56,6 +61,12 @@ pub struct Policy {
     pub actions: [DeployAction; TASKS],
     /// By task.
     pub fallback: [Option<DeployAction>; TASKS],
+    /// `gated = false`.
+    pub ungated: Set,
+    /// `retry`, by task: how many attempts.
+    pub attempts: [u8; TASKS],
+    /// Groups with hooks.
+    pub hooks: Set,
     /// `when-busy = "skip"`.
     pub skips: Set,
     /// `max-wait`.
@@ -73,6 +84,11 @@ impl Policy {
             deadline: has(self.patience, task).then_some(PATIENCE + task as u64),
             at_deadline: Refusal::WaitedTooLong,
         }
+    }
+
+    /// Whether a task starts only through its gate.
+    pub fn is_gated(&self, task: usize) -> bool {
+        !has(self.ungated, task)
     }
 
     /// What a task uses.
@@ -124,7 +140,15 @@ pub struct Budget {
     pub sweeps: u8,
     /// Times that a task is in a transaction, and may not be touched.
     pub transactions: u8,
-    /// How many of all these that come between: stops, cancels, crashes, locks, reloads, holds, transactions.
+    /// Runs that fail.
+    pub fails: u8,
+    /// Hooks that fail.
+    pub hook_fails: u8,
+    /// Calls to PID 1 that go wrong.
+    pub misses: u8,
+    /// Reboots.
+    pub reboots: u8,
+    /// How many of all these that come between: all but starts, deployments and sweeps.
     pub intrusions: u8,
 }
 
@@ -141,6 +165,10 @@ impl Budget {
             self.reloads = 0;
             self.holds = 0;
             self.transactions = 0;
+            self.fails = 0;
+            self.hook_fails = 0;
+            self.misses = 0;
+            self.reboots = 0;
         }
     }
 }
@@ -173,6 +201,8 @@ pub struct Setup {
     pub holds: Set,
     /// The world goes on also while the daemon carries out what follows from one event.
     pub is_fine: bool,
+    /// Deployments have no holder but an expiry, and so outlive a reboot.
+    pub lasting: bool,
     /// The groups' `grace`, seconds, 10 at the most.
     pub grace: u64,
     /// The daemon hears of all at once, in one order. One that is killed before it hears of something is as one

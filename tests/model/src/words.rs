@@ -6,7 +6,7 @@ use interlock_core::arbiter::Arbiter;
 use interlock_core::deploy::Deployment;
 
 use crate::setup::{GROUP, RESOURCE, TASK, members};
-use crate::world::{Event, Todo, Unit, World};
+use crate::world::{Event, Miss, Retry, Todo, Unit, World};
 
 /// What happens, as a sentence.
 pub fn sentence(event: Event, before: &World) -> String {
@@ -29,6 +29,19 @@ pub fn sentence(event: Event, before: &World) -> String {
         Event::End(at) => format!("the deployment of {} is ended", group(at)),
         Event::OwnerDies(at) => format!("the owner of the deployment of {} dies", group(at)),
         Event::Crash => "the daemon is killed".to_owned(),
+        Event::Reboot => "the power is lost, and the host boots".to_owned(),
+        Event::Fails(at) => format!("{} fails", task(at)),
+        Event::HookEnds(at) => format!("the hook of the deployment of {} ends", group(at)),
+        Event::HookFails(at) => format!("the hook of the deployment of {} fails", group(at)),
+        Event::HearUnanswered(at) => {
+            format!(
+                "the daemon hears the gate of {}, and PID 1 doesn't answer",
+                task(at)
+            )
+        }
+        Event::AskAgain => "the daemon asks again what wasn't answered".to_owned(),
+        Event::Judge(at) => format!("the daemon judges that {} failed", task(at)),
+        Event::TryAgain(at) => format!("the daemon tries {} again", task(at)),
         Event::GateBegins(at) => format!("the gate of {} begins to wait", task(at)),
         Event::Opens(at) => format!("the gate of {} opens", task(at)),
         Event::Runs(at) => format!("{} runs", task(at)),
@@ -46,30 +59,37 @@ pub fn sentence(event: Event, before: &World) -> String {
         Event::HearOwner(at) => format!("the daemon hears that the owner of {} is gone", group(at)),
         Event::PollLocks => "the daemon looks at locks from outside".to_owned(),
         Event::Sweep => "the daemon reads everything again".to_owned(),
-        Event::Act => {
-            let daemon = before.daemon.as_ref();
-            let action = daemon.and_then(|it| it.actions.first());
-            format!(
-                "the daemon does {}",
-                action.map_or_else(String::new, |it| format!("{it:?}"))
-            )
+        Event::Act => format!("the daemon does {}", next_action(before)),
+        Event::ActFails(miss) => {
+            format!("the daemon does {}: {}", next_action(before), wrong(miss))
         }
-        Event::Step => {
-            let daemon = before.daemon.as_ref();
-            match daemon.and_then(|it| it.steps.first()) {
-                Some(Todo::Thaw(at)) => format!("the daemon thaws {}", TASK[*at]),
-                Some(Todo::ThawUnwanted) => "the daemon thaws what nobody wants frozen".to_owned(),
-                Some(Todo::Step(group, step)) => {
-                    format!(
-                        "the daemon does {step:?} for the deployment of {}",
-                        GROUP[*group]
-                    )
-                }
-                None => String::new(),
-            }
+        Event::Step => format!("the daemon does {}", next_step(before)),
+        Event::StepFails(miss) => {
+            format!("the daemon does {}: {}", next_step(before), wrong(miss))
         }
         Event::Round => "the daemon looks at its deployments".to_owned(),
         Event::Time(at) => format!("time passes for the deployment of {}", group(at)),
+    }
+}
+
+fn wrong(miss: Miss) -> &'static str {
+    match miss {
+        Miss::Lost => "the call is lost",
+        Miss::Unheard => "the answer is lost",
+        Miss::Refused => "it is refused",
+    }
+}
+
+fn next_action(world: &World) -> String {
+    let action = world.daemon.as_ref().and_then(|it| it.actions.first());
+    action.map_or_else(String::new, |it| format!("{it:?}"))
+}
+
+fn next_step(world: &World) -> String {
+    match world.daemon.as_ref().and_then(|it| it.steps.first()) {
+        Some(Todo::Do(todo)) => format!("{todo:?}"),
+        Some(Todo::ThawUnwanted) => "thaw what nobody wants frozen".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -129,6 +149,10 @@ fn unit(it: &Unit) -> String {
         (it.closed, "closed gate unheard"),
         (it.dirty, "lease to be looked at"),
         (it.owed != 0, "to be started again"),
+        (it.refused, "masked"),
+        (it.own_will, "started by somebody"),
+        (it.retry == Retry::Unjudged, "failure unheard"),
+        (it.retry == Retry::Due, "to be tried again"),
     ];
     let marks = marks.iter().filter(|(is_so, _)| *is_so);
     words.extend(marks.map(|(_, word)| (*word).to_owned()));

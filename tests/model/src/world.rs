@@ -1,7 +1,8 @@
 //! One state: PID 1 with its jobs, gates and tasks, the daemon, what it has written down, and what others do.
 
 use interlock_core::arbiter::{Action, Arbiter};
-use interlock_core::deploy::{Deployment, Step};
+use interlock_core::deploy::{self, Deployment};
+use interlock_core::unit::{Doing, Job, Service};
 
 use crate::setup::{Budget, GROUPS, Set, TASKS};
 use crate::shared::Shared;
@@ -21,6 +22,10 @@ pub struct World {
     pub stored: [Option<Shared<Deployment>>; GROUPS],
     /// Whether each deployment's owner is there.
     pub owners: [bool; GROUPS],
+    /// Deployments' hooks, by group.
+    pub hooks: [Hooks; GROUPS],
+    /// Which boot it is.
+    pub boot: u8,
     /// How far each deployment's time is: grace over, deadline over, the last one over.
     pub clocks: [u8; GROUPS],
     /// Unless it has crashed.
@@ -64,6 +69,55 @@ pub struct Unit {
     pub owed: Set,
     /// Policies that say what it uses, since it was let in.
     pub used: Set,
+    /// Policies that its lease was granted by, as it is written below `/run`: outlives the daemon.
+    pub kept: Set,
+    /// Its starts are refused (it is masked, say).
+    pub refused: bool,
+    /// It has no gate, and was started by somebody while a deployment was ready.
+    pub own_will: bool,
+    /// What is to come of its last run, which failed.
+    pub retry: Retry,
+    /// How often it was tried again in a row.
+    pub attempt: u8,
+}
+
+/// A failed run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Retry {
+    /// There is none.
+    #[default]
+    None,
+    /// The daemon hasn't judged it.
+    Unjudged,
+    /// It is tried again.
+    Due,
+}
+
+/// The hooks of a deployment, and what they have done to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hooks {
+    /// `before-settle`.
+    pub before: HookUnit,
+    /// `after-resume`.
+    pub after: HookUnit,
+    /// The first one was begun.
+    pub is_out: bool,
+    /// The second one was.
+    pub was_put_back: bool,
+}
+
+/// A hook's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HookUnit {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It runs.
+    Running,
+    /// It is over, and all went well.
+    Succeeded,
+    /// It failed, or took too long.
+    Failed,
 }
 
 /// A gate, as PID 1 knows it.
@@ -105,6 +159,28 @@ impl Unit {
         matches!(self.run, Run::Running | Run::Leaving)
     }
 
+    /// As PID 1 tells of it.
+    pub fn service(&self) -> Service {
+        let (doing, idle) = match self.run {
+            Run::Down | Run::Leftovers => (Doing::Down, Job::None),
+            Run::Running => (Doing::Up, Job::None),
+            Run::Leaving => (Doing::Leaving, Job::Stop),
+        };
+        let job = if self.job { Job::Start } else { idle };
+        Service { doing, job }
+    }
+
+    /// As PID 1 tells of its gate.
+    pub fn gate(&self) -> Service {
+        let (doing, job) = match self.gate {
+            Gate::Down => (Doing::Down, Job::None),
+            Gate::Queued => (Doing::Down, Job::Start),
+            Gate::Waiting => (Doing::Starting, Job::Start),
+            Gate::Open => (Doing::Exited, Job::None),
+        };
+        Service { doing, job }
+    }
+
     /// It has asked to start and hasn't.
     pub fn waits(&self) -> bool {
         self.job && !self.is_running()
@@ -118,8 +194,14 @@ pub struct Daemon {
     pub arbiter: Shared<Arbiter>,
     /// Its actions that aren't carried out yet.
     pub actions: Vec<Action>,
+    /// Those that PID 1 hasn't answered to.
+    pub unanswered: Vec<Action>,
     /// What a round over the deployments has decided, and isn't done yet.
     pub steps: Vec<Todo>,
+    /// Units that could not be frozen.
+    pub unfreezable: Set,
+    /// Hooks that could not be started: [`crate::hooks::bit`].
+    pub hooks_refused: Set,
     /// The real ones, by group.
     pub deployments: [Option<Shared<Deployment>>; GROUPS],
     /// Gates whose connection it has.
@@ -133,10 +215,8 @@ pub struct Daemon {
 /// Something to do for deployments, one after the other: the daemon may crash between any two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Todo {
-    /// Thaw a unit.
-    Thaw(usize),
-    /// Any other step, of this group's deployment.
-    Step(usize, Step),
+    /// What was decided on.
+    Do(deploy::Todo),
     /// Thaw what no deployment wants frozen.
     ThawUnwanted,
 }
@@ -146,6 +226,17 @@ impl Daemon {
     pub fn is_idle(&self) -> bool {
         self.actions.is_empty() && self.steps.is_empty()
     }
+}
+
+/// How a call to PID 1 goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// It was lost, and there is no answer.
+    Lost,
+    /// It was carried out, and there is no answer.
+    Unheard,
+    /// PID 1 refuses, or the kernel.
+    Refused,
 }
 
 /// What can happen.
@@ -181,6 +272,14 @@ pub enum Event {
     OwnerDies(u8),
     /// The daemon is killed.
     Crash,
+    /// The host loses its power, and boots.
+    Reboot,
+    /// A task fails.
+    Fails(u8),
+    /// A deployment's hook ends well.
+    HookEnds(u8),
+    /// Or fails, or takes too long.
+    HookFails(u8),
     /// The job of a task's gate runs.
     GateBegins(u8),
     /// A gate reads that it may open.
@@ -201,6 +300,8 @@ pub enum Event {
     Up,
     /// The daemon hears a gate's request.
     Hear(u8),
+    /// And PID 1 doesn't answer.
+    HearUnanswered(u8),
     /// The daemon hears that a gate is gone.
     HearClosed(u8),
     /// The daemon hears that a task's job is gone.
@@ -217,8 +318,18 @@ pub enum Event {
     Sweep,
     /// The daemon carries out the arbiter's next action.
     Act,
+    /// And PID 1 doesn't answer.
+    ActFails(Miss),
+    /// The daemon asks again what wasn't answered.
+    AskAgain,
     /// The daemon takes a deployment's next step.
     Step,
+    /// Which goes wrong.
+    StepFails(Miss),
+    /// The daemon judges a failed run.
+    Judge(u8),
+    /// The daemon tries again.
+    TryAgain(u8),
     /// The daemon looks at the deployments.
     Round,
     /// Time passes for a deployment.

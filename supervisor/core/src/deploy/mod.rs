@@ -15,11 +15,13 @@ mod model;
 mod resume;
 mod settle;
 mod sight;
+mod step;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;
+mod together;
 
 pub use member::{Member, Phase};
-pub use model::{Begin, Deployment, Hook, Owner, PUT_OFF, Stage, State, Step, Usec};
+pub use model::{Begin, Deployment, Owner, PUT_OFF, Stage, State, Usec};
 pub use sight::{Activity, HookSight, Rule, Seen, Sight};
+pub use step::{Answer, Hook, Step};
+pub use together::{Todo, closed, held_by_others, in_order, wants_frozen};

@@ -1,4 +1,4 @@
-//! A deployment: what is written down of it, and what it may want to be done.
+//! A deployment: what is written down of it, and how it goes on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::member::{Member, Phase};
+use super::resume::WAITS;
 use super::sight::Sight;
+use super::step::{Hook, Step};
 
 /// Microseconds.
 pub type Usec = u64;
@@ -149,54 +151,6 @@ impl State {
     }
 }
 
-/// A group's hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Hook {
-    /// Before anything is done to tasks.
-    BeforeSettle,
-    /// After all have resumed.
-    AfterResume,
-}
-
-impl Hook {
-    /// As in the policy.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BeforeSettle => "before-settle",
-            Self::AfterResume => "after-resume",
-        }
-    }
-}
-
-/// What is to be done next. Each may be done twice without harm, except where it says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Run a hook as a unit.
-    Hook(Hook),
-    /// Stop and forget a hook's unit.
-    EndHook(Hook),
-    /// Freeze the unit's processes.
-    Freeze(String),
-    /// Thaw them.
-    Thaw(String),
-    /// Stop the unit.
-    Stop(String),
-    /// Send the unit's processes a signal. A second one is only sent if the daemon was killed meanwhile.
-    Signal(String, String),
-    /// Run a checkpoint's command.
-    Command(String, Vec<String>),
-    /// Queue a start of the unit; `true` if it goes on from a checkpoint.
-    Start(String, bool),
-    /// Forget that the unit failed: we stopped it.
-    Reset(String),
-    /// The other deployment resumes this unit: unit, deployment, and how it was met here.
-    HandOver(String, String, Box<Member>),
-    /// Count an interruption of the unit.
-    Interrupted(String),
-    /// The unit goes on with old code.
-    Stale(String),
-}
-
 impl Deployment {
     /// A new one. Admission is closed from now on.
     pub fn begin(id: String, boot: &str, it: Begin, realtime: Usec) -> Self {
@@ -305,19 +259,49 @@ impl Deployment {
             return;
         }
         self.boot = boot.to_owned();
-        self.grace_until = now;
-        self.deadline = now.saturating_add(self.max_wait);
-        self.watch_until = 0;
+        // What hasn't begun has no end yet.
+        if self.deadline > 0 {
+            self.grace_until = now;
+            self.deadline = now.saturating_add(self.max_wait);
+        }
+        if self.watch_until > 0 {
+            self.watch_from(now);
+        }
+        let is_watched = self.stage == Stage::Watch;
         for member in self.members.values_mut() {
             match member.phase {
+                // It was to go on when it had come to its checkpoint.
+                Phase::Checkpointing if is_watched => member.enter(Phase::Starting, "", realtime),
                 Phase::Stopping | Phase::Checkpointing => {
                     member.enter(Phase::Stopped, "stopped by a reboot", realtime);
                 }
                 Phase::Starting => member.asked = false,
+                // Its start was still queued.
+                Phase::Resumed if member.detail == WAITS => {
+                    member.enter(Phase::Starting, "", realtime);
+                }
                 Phase::Stopped | Phase::Resumed | Phase::Failed => {}
                 _ => member.enter(Phase::Ended, "ended by a reboot", realtime),
             }
         }
+        let mut members = self.members.values();
+        if self.stage == Stage::Repool && members.any(|it| it.phase == Phase::Starting) {
+            self.stage = Stage::Watch;
+            self.watch_from(now);
+        }
+    }
+
+    /// One look: [`Deployment::advance`], but nothing comes to its end while the host shuts down, since nothing is started
+    /// any more. What is to be started again is started after the next boot then. Says whether its end was put off so.
+    pub fn look(&mut self, sight: &Sight, is_stopping: bool) -> (Vec<Step>, bool) {
+        let before = self.clone();
+        let mut steps = self.advance(sight);
+        let is_put_off = is_stopping && !before.holds();
+        if is_put_off {
+            *self = before;
+            steps.retain(|step| matches!(step, Step::Thaw(_)));
+        }
+        (steps, is_put_off)
     }
 
     /// What is next, by what is seen. To be written down before the steps are taken.
@@ -363,24 +347,6 @@ impl Deployment {
         let holds_it_frozen = known.is_some_and(Member::may_be_frozen) && member.may_be_frozen();
         if !holds_it_frozen {
             self.members.insert(unit.to_owned(), member);
-        }
-    }
-
-    /// The step for this unit has been taken.
-    pub fn taken(&mut self, unit: &str) {
-        if let Some(member) = self.members.get_mut(unit) {
-            member.asked = true;
-        }
-    }
-
-    /// A step could not be taken: the unit can't be started again, or its checkpoint's command not be run.
-    pub fn refused(&mut self, unit: &str, why: &str, realtime: Usec) {
-        let Some(member) = self.members.get_mut(unit) else {
-            return;
-        };
-        match member.phase {
-            Phase::Starting => member.enter(Phase::Failed, why, realtime),
-            _ => member.detail = why.to_owned(),
         }
     }
 

@@ -1,14 +1,17 @@
 //! After the caller: all goes on that ran before, and nothing else.
 
 use super::member::{Member, Phase};
-use super::model::{Deployment, Hook, Stage, Step, Usec};
+use super::model::{Deployment, Stage, Usec};
 use super::sight::{Activity, HookSight, Seen, Sight};
+use super::step::{Hook, Step};
 
 /// What is started again must have started within this time, if systemd doesn't give up earlier.
 const START_TIME: Usec = 100_000_000;
 /// A service that lives as long as this after its start has started well: `Type=simple` says nothing by itself.
 const LIVES: Usec = 500_000;
 
+/// A start that others keep waiting at its gate.
+pub(super) const WAITS: &str = "it waits for its turn";
 /// One that heard no call for a checkpoint as long as it was waited for is unlikely to do so after its fallback.
 const LINGER: Usec = 10_000_000;
 
@@ -90,8 +93,13 @@ impl Deployment {
         }
         if all_asked {
             self.stage = Stage::Watch;
-            self.watch_until = sight.now.saturating_add(self.max_wait.max(START_TIME));
+            self.watch_from(sight.now);
         }
+    }
+
+    /// All must have been started again in time.
+    pub(super) fn watch_from(&mut self, now: Usec) {
+        self.watch_until = now.saturating_add(self.max_wait.max(START_TIME));
     }
 
     pub(super) fn watch(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
@@ -154,6 +162,11 @@ impl Deployment {
             match sight.of_hook(Hook::AfterResume) {
                 HookSight::Absent => {
                     steps.push(Step::Hook(Hook::AfterResume));
+                    return;
+                }
+                // interlockd was killed before it could end that, or PID 1 didn't answer.
+                HookSight::Blocked => {
+                    steps.push(Step::EndHook(Hook::BeforeSettle));
                     return;
                 }
                 HookSight::Running | HookSight::Unknown => return,
@@ -227,9 +240,7 @@ fn outcome(
     match seen.activity {
         Activity::Running if seen.is_up && !is_young => Some((Phase::Resumed, "")),
         // It will have its turn.
-        Activity::Down if seen.start_queued && seen.kept_waiting => {
-            Some((Phase::Resumed, "it waits for its turn"))
-        }
+        Activity::Down if seen.start_queued && seen.kept_waiting => Some((Phase::Resumed, WAITS)),
         Activity::Down if seen.start_queued && !is_late => None,
         Activity::Down if seen.start_queued => Some((Phase::Failed, "it has not started in time")),
         Activity::Down if seen.failed => Some((Phase::Failed, "it failed at once")),

@@ -3,9 +3,10 @@
 use interlock_generator::policy::settings::DeployAction;
 
 use super::member::{Member, Phase};
-use super::model::{Deployment, Hook, Stage, Step};
+use super::model::{Deployment, Stage};
 use super::resume::ask_for_checkpoint;
 use super::sight::{Activity, HookSight, Seen, Sight};
+use super::step::{Hook, Step};
 
 impl Deployment {
     pub(super) fn depool(&mut self, sight: &Sight, steps: &mut Vec<Step>) {
@@ -16,7 +17,7 @@ impl Deployment {
                     steps.push(Step::Hook(Hook::BeforeSettle));
                     return;
                 }
-                HookSight::Running | HookSight::Unknown => return,
+                HookSight::Running | HookSight::Unknown | HookSight::Blocked => return,
                 HookSight::Succeeded => steps.push(Step::EndHook(Hook::BeforeSettle)),
                 HookSight::Failed(how) => {
                     steps.push(Step::EndHook(Hook::BeforeSettle));
@@ -149,7 +150,11 @@ impl Deployment {
             let at = sight.realtime;
             if seen.activity == Activity::Down {
                 steps.push(Step::Thaw(unit.clone()));
-                member.enter(Phase::Ended, "it ended while it was frozen", at);
+                // What it has left behind goes on, and is waited for.
+                match seen.occupied && !is_ready {
+                    true => member.enter(Phase::Waiting, "its last processes", at),
+                    false => member.enter(Phase::Ended, "it ended while it was frozen", at),
+                }
             } else if seen.activity == Activity::Leaving || seen.stop_queued {
                 steps.push(Step::Thaw(unit.clone()));
                 let phase = if is_ready {

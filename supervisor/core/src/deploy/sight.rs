@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use interlock_generator::policy::settings::DeployAction;
 
-use super::model::{Hook, Usec};
+use super::model::Usec;
+use super::step::Hook;
+use crate::unit::Doing;
 
 /// What is seen.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +76,17 @@ pub enum Activity {
     Leaving,
 }
 
+impl From<Doing> for Activity {
+    fn from(doing: Doing) -> Self {
+        match doing {
+            Doing::Down | Doing::Exited => Self::Down,
+            Doing::Starting | Doing::Up => Self::Running,
+            Doing::Pausing => Self::Pausing,
+            Doing::Leaving => Self::Leaving,
+        }
+    }
+}
+
 /// What the policy says about a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
@@ -109,13 +122,16 @@ pub enum HookSight {
     Succeeded,
     /// It has failed: how.
     Failed(String),
+    /// It doesn't exist, and that of the hook before it still runs.
+    Blocked,
 }
 
 impl Seen {
     /// Nothing runs, nothing is left, and nothing will run but through a gate.
     pub fn is_at_rest(&self) -> bool {
         match self.activity {
-            Activity::Down => !self.occupied,
+            // Without a gate nothing holds a start back that is queued.
+            Activity::Down => !self.occupied && (self.rule.gated || !self.start_queued),
             // The next attempt asks for a new lease.
             Activity::Pausing => self.rule.gated,
             Activity::Running | Activity::Leaving => false,

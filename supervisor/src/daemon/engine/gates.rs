@@ -1,6 +1,7 @@
 //! Gates come, wait, are opened or refused, and go.
 
-use interlock_core::arbiter::{Claim, Event, Refusal, Standing, resources};
+use interlock_core::arbiter::{Action, Claim, Event, Refusal, Standing, resources};
+use interlock_core::lease::{self, Earlier, Hello, Revoking};
 use interlock_generator::names;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::clock;
 use crate::failpoint::step;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
-use crate::pid1::UnitState;
+use crate::pid1::{UnitState, is_refusal};
 use crate::store::SkippedStart;
 
 /// How long after its gate was lost a task's failed start is taken to be due to that.
@@ -29,47 +30,77 @@ impl Engine {
         self.tell(&unit, &Verdict::Queued);
         self.orphans.remove(&unit);
         self.lost_gates.remove(&unit);
+        self.hear(unit).await;
+    }
+
+    /// Those gates again of which PID 1 alone could say what they stand for, and didn't.
+    pub(super) async fn hear_unheard(&mut self) {
+        if self.pid1.is_none() {
+            return;
+        }
+        for unit in std::mem::take(&mut self.unheard_gates) {
+            if self.gates.contains_key(&unit) {
+                self.hear(unit).await;
+                self.carry_out().await;
+            }
+        }
+    }
+
+    fn hear_later(&mut self, unit: String) {
+        self.unheard_gates.insert(unit);
+    }
+
+    /// What is done about a gate that asks, by what PID 1 says of its task.
+    async fn judge_hello(&self, unit: &str, state: Option<&UnitState>) -> Hello {
+        let lease = self.arbiter.leases().get(unit);
+        let task = state.map(UnitState::doing);
+        let left = match lease::asks_for_leftovers(lease) && task.is_some() {
+            true => self.leftovers(unit).await,
+            false => None,
+        };
+        lease::hello(lease, task, left)
+    }
+
+    /// What a gate asks for.
+    async fn hear(&mut self, unit: String) {
         if names::is_run(&unit) {
             let is_known = match self.pid1.clone() {
                 Some(pid1) => self.learn_run(&pid1, &unit).await,
                 None => false,
             };
             if !is_known {
-                self.request(unit, Standing::Unknown, None).await;
-                return;
+                return self.request_unseen(unit).await;
             }
         } else if self.policy.task_of(&unit).is_none() {
             // PID 1 has a drop-in for it: this gate was quicker than the news of a daemon-reload.
             self.policy_may_have_changed().await;
         }
         let Some((state, standing)) = self.state_and_standing(&unit).await else {
-            // Without PID 1 nothing can be said about it: it waits, and is looked at when PID 1 answers.
-            self.request(unit, Standing::Unknown, None).await;
-            return;
+            return self.request_unseen(unit).await;
         };
         if self.was_given_up(&unit, &state) {
             return;
         }
-        if state.is_running() {
-            // It ran before it came under policy: there is nothing to hold back any more.
-            self.adopt_running(&unit);
-            self.open(&unit);
-            return;
-        }
-        // One that is presumed or revoked keeps its place in the queue: the arbiter knows it.
-        let lease = self.arbiter.leases().get(&unit);
-        match lease
-            .filter(|it| it.revoked.is_none())
-            .map(|it| it.presumed)
-        {
-            // It had been granted: what that run left behind uses the resources still.
-            Some(true) if self.has_leftovers(&unit).await => self.adopt_running(&unit),
-            // The gate's old lease ended so quickly that its end wasn't seen.
-            Some(false) if !self.is_populated(&unit).await => self.release(&unit),
-            _ => {}
+        match self.judge_hello(&unit, Some(&state)).await {
+            Hello::Adopt => {
+                self.adopt_running(&unit);
+                return self.open(&unit);
+            }
+            Hello::Later => return self.hear_later(unit),
+            Hello::Ask(Earlier::Adopt) => self.adopt_running(&unit),
+            Hello::Ask(Earlier::Release) => self.release(&unit),
+            Hello::Ask(Earlier::Keep) => {}
         }
         let standing = self.with_locks(&unit, standing);
         self.request(unit, standing, Some(state)).await;
+    }
+
+    /// Without PID 1 nothing can be said about it: it waits, and is looked at when PID 1 answers.
+    async fn request_unseen(&mut self, unit: String) {
+        match self.judge_hello(&unit, None).await {
+            Hello::Later => self.hear_later(unit),
+            _ => self.request(unit, Standing::Unknown, None).await,
+        }
     }
 
     async fn request(&mut self, unit: String, standing: Standing, state: Option<UnitState>) {
@@ -200,6 +231,7 @@ impl Engine {
             return;
         }
         self.gates.remove(&unit);
+        self.unheard_gates.remove(&unit);
         if self.arbiter.queue().iter().any(|w| w.unit == unit) {
             self.remember_lost_gate(&unit);
             self.records.remove(&unit);
@@ -259,9 +291,16 @@ impl Engine {
 
     /// The arbiter's refusal: the job goes first, so that nothing fails with the gate.
     pub(super) async fn refuse(&mut self, unit: &str, why: Refusal) {
+        // PID 1 hadn't answered, and a later start of it waits, which isn't refused.
+        if self.arbiter.queue().iter().any(|w| w.unit == unit) {
+            return;
+        }
         let view = self.refusal_reason(unit, why);
         step("before refusal");
-        self.turn_away(unit, &view, why == Refusal::Failed).await;
+        if !self.turn_away(unit, &view, why == Refusal::Failed).await {
+            let unit = unit.to_owned();
+            return self.unanswered.push(Action::Refuse { unit, why });
+        }
         step("after refusal");
         let task = self.policy.task_name(unit).to_owned();
         self.history.skipped(&task, unit, &view, clock::realtime());
@@ -269,8 +308,10 @@ impl Engine {
         self.tell_of_refusal(task, unit, view);
     }
 
-    /// The start of an operator's choice is given up for good, also if the queue had started it.
-    pub(super) async fn give_up_as_skipped(&mut self, start: &SkippedStart) {
+    /// The start of an operator's choice is given up for good, also if the queue had started it. Says whether PID 1 has
+    /// answered; nothing is done if not.
+    #[must_use]
+    pub(super) async fn give_up_as_skipped(&mut self, start: &SkippedStart) -> bool {
         let SkippedStart {
             task,
             unit,
@@ -278,7 +319,9 @@ impl Engine {
             at,
             ..
         } = start;
-        self.turn_away(unit, reason, false).await;
+        if !self.turn_away(unit, reason, false).await {
+            return false;
+        }
         // An earlier interlockd may have come as far as this.
         if !self.history.has_skip(unit, *at) {
             self.history.skipped(task, unit, reason, *at);
@@ -289,21 +332,31 @@ impl Engine {
             // One that was only presumed, or taken back.
             self.dirty.insert(unit.clone());
         }
+        true
     }
 
-    /// Its job goes, unless it is to fail, and then its gate.
-    async fn turn_away(&mut self, unit: &str, view: &str, fails: bool) {
-        if !fails
-            && let Some(pid1) = &self.pid1
-            && let Ok(Some(job)) = pid1.job_of(unit).await
-        {
-            match pid1.cancel_job(job).await {
-                // A start that comes just now meets a gate that ends: see rescue_start.
-                Ok(()) => self.remember_lost_gate(unit),
-                Err(error) => {
-                    tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
-                }
+    /// Its job goes, unless it is to fail, and then its gate. Says whether PID 1 has answered: the start would fail if its
+    /// gate went first.
+    async fn turn_away(&mut self, unit: &str, view: &str, fails: bool) -> bool {
+        if !fails {
+            let Some(pid1) = self.pid1.clone() else {
+                return false;
+            };
+            let Ok(job) = pid1.job_of(unit).await else {
+                return false;
+            };
+            match job {
+                None => {}
+                Some(job) => match pid1.cancel_job(job).await {
+                    Ok(()) => {}
+                    Err(error) if is_refusal(&error) => {
+                        tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
+                    }
+                    Err(_) => return false,
+                },
             }
+            // A start that comes just now meets a gate that ends: see rescue_start.
+            self.remember_lost_gate(unit);
         }
         step("refused start cancelled");
         self.refuse_gate(unit, view);
@@ -314,6 +367,7 @@ impl Engine {
             object_systemd_unit = unit,
             "a start of {unit} was given up: {view}"
         );
+        true
     }
 
     /// Nobody needs it any more.
@@ -362,13 +416,23 @@ impl Engine {
 
     /// The arbiter takes back a lease whose task can't start before one that waits for it.
     pub(super) async fn revoke(&mut self, unit: &str) {
-        // Restarting the gate of a task that has started meanwhile would kill it.
-        if let Some(pid1) = &self.pid1
-            && let Ok(behind) = pid1.all_behind(unit).await
-            && behind.as_ref().is_none_or(Vec::is_empty)
-        {
-            let unit = unit.to_owned();
-            return self.feed(Event::LookedBehindLease { unit, behind });
+        let answer = match &self.pid1 {
+            None => None,
+            Some(pid1) => pid1.all_behind(unit).await.ok(),
+        };
+        let is_behind = |behind: &Option<Vec<String>>| behind.iter().any(|it| !it.is_empty());
+        let is_behind = answer.as_ref().map(is_behind);
+        let action = Action::Revoke {
+            unit: unit.to_owned(),
+        };
+        match lease::revoke(self.arbiter.leases().get(unit), is_behind) {
+            Revoking::Restart => {}
+            Revoking::Forget => return,
+            Revoking::AskAgain => return self.unanswered.push(action),
+            Revoking::Spare => {
+                let (unit, behind) = (unit.to_owned(), answer.flatten());
+                return self.feed(Event::LookedBehindLease { unit, behind });
+            }
         }
         tracing::warn!(
             message_id = message::REVOKED,
@@ -380,7 +444,8 @@ impl Engine {
         if let Some(pid1) = &self.pid1
             && let Err(error) = pid1.restart(&names::gate_of(unit), "replace").await
         {
-            tracing::warn!(unit, %error, "cannot restart the gate");
+            tracing::warn!(unit, %error, "cannot restart the gate; it is tried again");
+            self.unanswered.push(action);
         }
         self.dirty.insert(unit.to_owned());
     }

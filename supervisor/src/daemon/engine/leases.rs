@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use interlock_core::arbiter::Event;
+use interlock_core::lease::{self, Found, Verdict};
 use interlock_generator::names;
 use tokio::time::{Duration, Instant};
 
@@ -39,52 +40,36 @@ impl Engine {
     }
 
     async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState) {
-        let holds = self.arbiter.leases().contains_key(unit);
-        match gate.active.as_str() {
-            "active" | "reloading" => self.judge_open_gate(unit, task, gate, holds).await,
-            "inactive" | "failed" => {
-                self.orphans.remove(unit);
-                if task.is_down() && self.preempted.remove(unit) {
-                    self.reset_failed(unit).await;
-                }
-                if holds {
-                    self.end_lease(unit).await;
-                } else if task.is_running() && self.policy.is_gated(unit) {
-                    self.adopt_unguarded(unit).await;
-                }
+        if gate.is_down() {
+            self.orphans.remove(unit);
+            if task.is_down() && self.preempted.remove(unit) {
+                self.reset_failed(unit).await;
             }
-            // Its task's next start is held while what the last one left behind still runs.
-            "activating" if holds && self.arbiter.queue().iter().any(|w| w.unit == unit) => {
-                self.end_lease(unit).await;
+        }
+        let lease = self.arbiter.leases().get(unit);
+        let waits = self.arbiter.queue().iter().any(|w| w.unit == unit);
+        let is_gated = self.policy.is_gated(unit);
+        match lease::judge(lease, waits, is_gated, task.service(), gate.service()) {
+            Verdict::Nothing => {}
+            Verdict::End => self.end_lease(unit).await,
+            Verdict::Unguarded => self.adopt_unguarded(unit).await,
+            Verdict::Open {
+                adopt,
+                may_be_behind,
+                is_orphan,
+            } => {
+                if adopt {
+                    self.adopt_running(unit);
+                }
+                if may_be_behind {
+                    self.look_behind_lease(unit.to_owned()).await;
+                }
+                self.judge_orphan(unit, is_orphan).await;
             }
-            // On its way up: the gate itself will come. On its way down: its job's end will be told.
-            _ => {}
         }
     }
 
-    async fn judge_open_gate(
-        &mut self,
-        unit: &str,
-        task: &UnitState,
-        gate: &UnitState,
-        holds: bool,
-    ) {
-        if task.has_exited() {
-            // RemainAfterExit=: it stays active for as long as it likes, and uses nothing any more.
-            if holds {
-                self.end_lease(unit).await;
-            }
-            return;
-        }
-        let presumed = self.arbiter.leases().get(unit).is_some_and(|l| l.presumed);
-        if !holds || presumed {
-            self.adopt_running(unit);
-        }
-        if holds && task.is_down() && task.job.is_some() {
-            // A start on the lease of the run before: a job that came meanwhile may stand before it.
-            self.look_behind_lease(unit.to_owned()).await;
-        }
-        let is_orphan = task.is_down() && task.job.is_none() && gate.job.is_none();
+    async fn judge_orphan(&mut self, unit: &str, is_orphan: bool) {
         if !is_orphan {
             self.orphans.remove(unit);
             return;
@@ -118,22 +103,10 @@ impl Engine {
         self.look_later(unit, super::RETRY);
     }
 
-    /// Whether processes are left in the task's cgroup. Unknown counts as yes.
-    pub(super) async fn is_populated(&self, unit: &str) -> bool {
-        match &self.pid1 {
-            None => true,
-            Some(pid1) => is_populated(pid1.control_group(unit).await),
-        }
-    }
-
-    /// Whether processes are known to be left in the task's cgroup.
-    pub(super) async fn has_leftovers(&self, unit: &str) -> bool {
-        let Some(pid1) = &self.pid1 else {
-            return false;
-        };
-        let group = pid1.control_group(unit).await;
-        let group = group.ok().flatten();
-        group.is_some_and(|group| cgroup::is_populated(&group).unwrap_or(false))
+    /// Whether processes are left in the task's cgroup, if PID 1 says which that is.
+    pub(super) async fn leftovers(&self, unit: &str) -> Option<bool> {
+        let group = self.pid1.as_ref()?.control_group(unit).await;
+        group.is_ok().then(|| is_populated(group))
     }
 
     /// The gate is closed, or its task has exited: the lease is over as soon as nothing runs in its name.
@@ -150,11 +123,8 @@ impl Engine {
         let names = vec![unit.to_owned()];
         let (states, group) = tokio::join!(pid1.states(names), pid1.control_group(unit));
         let state = states.ok().and_then(|states| states.into_values().next());
-        let is_over = state.is_some_and(|task| {
-            // What an exited task left running it left on purpose (RemainAfterExit=).
-            task.has_exited() || !(task.is_running() || is_populated(group))
-        });
-        if is_over {
+        let task = state.as_ref().map(UnitState::doing);
+        if lease::is_over(task, is_populated(group)) {
             self.release(unit);
         } else {
             // Children may outlive their task (KillMode=process), and use the resources as it did.
@@ -257,16 +227,22 @@ impl Engine {
                 let job = task.job.as_ref().map(|(job, _)| *job);
                 self.holds.restarts.unit_restarts(unit, job);
             }
-            let is_known =
-                self.gates.contains_key(unit) || self.arbiter.leases().contains_key(unit);
-            let (Some(gate), false) = (gate, is_known) else {
-                continue;
-            };
-            match gate.active.as_str() {
-                "inactive" | "failed" => {}
-                "activating" => self.presume_lease(pid1, unit).await,
-                _ if task.as_ref().is_some_and(UnitState::has_exited) => {}
-                _ => self.adopt_running(unit),
+            let lease = self.arbiter.leases().get(unit);
+            let is_connected = self.gates.contains_key(unit);
+            let task = task.as_ref().map(UnitState::doing);
+            let gate = gate.as_ref().map(UnitState::doing);
+            match lease::found(lease, is_connected, task, gate) {
+                Found::Nothing => {}
+                Found::Presumed => self.presume_lease(pid1, unit).await,
+                Found::Held => self.adopt_running(unit),
+                Found::HeldIfPopulated => {
+                    let Ok(group) = pid1.control_group(unit).await else {
+                        return false;
+                    };
+                    if is_populated(Ok(group)) {
+                        self.adopt_running(unit);
+                    }
+                }
             }
         }
         self.jobs.clear();
@@ -280,7 +256,6 @@ impl Engine {
                 self.jobs.insert(name.clone(), *id);
             }
         }
-        self.adopt_leftovers(pid1, &found).await;
         if !self.adopt_granted(pid1, &found).await {
             return false;
         }
@@ -321,22 +296,6 @@ impl Engine {
         }
     }
 
-    /// Tasks that are down, but left processes behind: their lease isn't over.
-    async fn adopt_leftovers(&mut self, pid1: &Pid1, found: &Survey) {
-        for (unit, (task, gate)) in found {
-            let gate_down = gate.as_ref().is_none_or(UnitState::is_down);
-            let task_down = task.as_ref().is_some_and(UnitState::is_down);
-            if !(gate_down && task_down) || self.arbiter.leases().contains_key(unit) {
-                continue;
-            }
-            if let Ok(Some(path)) = pid1.control_group(unit).await
-                && cgroup::is_populated(&path).unwrap_or(false)
-            {
-                self.adopt_running(unit);
-            }
-        }
-    }
-
     /// Everything again, slowly: what signals lost.
     pub(super) async fn sweep(&mut self) {
         let Some(pid1) = self.pid1.clone() else {
@@ -344,11 +303,9 @@ impl Engine {
         };
         if let Some(found) = self.survey(&pid1).await {
             let news = found.into_iter().filter(|(unit, (task, gate))| {
-                let holds = self.arbiter.leases().contains_key(unit);
-                let gate_open = gate.as_ref().is_some_and(|g| g.active == "active");
-                let works = task.as_ref().is_some_and(UnitState::is_running);
-                let gate_down = gate.as_ref().is_none_or(UnitState::is_down);
-                (holds && !(gate_open && works)) || (!holds && (gate_open || works && gate_down))
+                let lease = self.arbiter.leases().get(unit);
+                let doing = |it: &Option<UnitState>| it.as_ref().map(UnitState::doing);
+                lease::is_news(lease, doing(task), doing(gate))
             });
             let news: Vec<String> = news.map(|(unit, _)| unit).collect();
             self.dirty.extend(news);

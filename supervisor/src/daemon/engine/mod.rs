@@ -98,6 +98,8 @@ pub struct Engine {
     /// Connected, but hasn't answered yet.
     unheard: Option<Pid1>,
     gates: BTreeMap<String, Gate>,
+    /// Those of which PID 1 alone could say what they stand for, and hasn't yet.
+    unheard_gates: BTreeSet<String>,
     records: BTreeMap<String, Record>,
     granted: Granted,
     history: History,
@@ -164,6 +166,7 @@ impl Engine {
             pid1: None,
             unheard: None,
             gates: BTreeMap::new(),
+            unheard_gates: BTreeSet::new(),
             records: BTreeMap::new(),
             granted: Granted::open(Path::new(names::GRANTED_DIR)),
             notices,
@@ -287,7 +290,8 @@ impl Engine {
         if !self.gates.is_empty() {
             wake = wake.min(status);
         }
-        if !self.unanswered.is_empty() || self.unheard.is_some() {
+        let is_unanswered = !(self.unanswered.is_empty() && self.unheard_gates.is_empty());
+        if is_unanswered || self.unheard.is_some() {
             wake = wake.min(Instant::now() + RETRY);
         }
         if let Some(deadline) = self.arbiter.next_deadline() {
@@ -312,6 +316,7 @@ impl Engine {
     /// What the clock has made due.
     async fn due(&mut self) {
         self.hear_pid1().await;
+        self.hear_unheard().await;
         self.work_on_holds().await;
         self.poll_locks();
         self.look_for_deadlocks();

@@ -11,7 +11,7 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use interlock_core::deploy::{Deployment, Hook, State};
+use interlock_core::deploy::{Deployment, Hook, State, closed, wants_frozen};
 use interlock_generator::policy::settings::Task;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -109,6 +109,8 @@ pub(super) struct Deployments {
     closed: BTreeSet<String>,
     /// Whether hooks' units of an earlier interlockd have been looked for since the last deployment ended.
     hooks_ended: bool,
+    /// PID 1 hasn't answered to a step.
+    unanswered: bool,
     /// When to look again.
     due: Option<Instant>,
     boot: String,
@@ -130,6 +132,7 @@ impl Deployments {
             maybe_fresh: BTreeSet::new(),
             closed: BTreeSet::new(),
             hooks_ended: false,
+            unanswered: false,
             due: Some(Instant::now()),
             boot: clock::boot_id(),
             inputs,
@@ -181,9 +184,7 @@ impl Deployments {
 fn thaw_unwanted<'a>(deployments: impl Iterator<Item = &'a Deployment> + Clone) -> bool {
     let marked = freezer::marked();
     for unit in &marked {
-        let holding = deployments.clone().filter(|deployment| deployment.holds());
-        let mut members = holding.filter_map(|deployment| deployment.members.get(unit));
-        if !members.any(|member| member.may_be_frozen()) {
+        if !wants_frozen(deployments.clone(), unit) {
             freezer::thaw(unit);
             tracing::warn!(
                 message_id = message::THAWED,
@@ -280,7 +281,7 @@ impl Engine {
             self.close_admission();
             self.tell_deployments();
             let has_moved = self.stages() != stages;
-            let is_done = !self.take_steps(steps).await && !has_moved;
+            let is_done = !self.take_steps(&steps).await && !has_moved;
             self.carry_out().await;
             if self.deployments.all.values().any(|live| live.put_off) {
                 // Only shutting down is left.
@@ -298,17 +299,9 @@ impl Engine {
 
     /// Tells the arbiter which tasks' starts wait.
     pub(super) fn close_admission(&mut self) {
-        let closing = self.deployments.live().filter(|d| d.closes_admission());
-        let mut closed = BTreeSet::new();
-        for deployment in closing {
-            if let Some(group) = self.policy.settings().groups().get(&deployment.group) {
-                closed.extend(group.tasks.iter().cloned());
-            }
-            closed.extend(deployment.members.values().map(|m| m.task.clone()));
-        }
-        if closed != self.deployments.closed {
-            self.deployments.closed = closed;
-        }
+        let groups = self.policy.settings().groups();
+        let tasks_of = |group: &str| groups.get(group).into_iter().flat_map(|group| &group.tasks);
+        self.deployments.closed = closed(self.deployments.live(), tasks_of);
         self.tell_admission(false);
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use interlock_core::arbiter::Hurdle;
-use interlock_core::deploy::{Activity, Deployment, Hook, HookSight, Rule, Seen, Sight, Stage};
+use interlock_core::deploy::{
+    Activity, Deployment, Hook, HookSight, Rule, Seen, Sight, Stage, held_by_others,
+};
 use interlock_generator::policy::settings::{DeployAction, Task};
 use tokio::time::Instant;
 
@@ -32,8 +34,10 @@ impl Engine {
             let members = deployment.members.keys();
             patterns.extend(members.map(|unit| leases::escape_pattern(unit)));
             patterns.extend(self.running_actions_of(deployment));
-            if let Some(hook) = deployment.hook() {
-                patterns.insert(leases::escape_pattern(&hook_unit(&deployment.id, hook)));
+            if deployment.hook().is_some() {
+                let hooks = [Hook::BeforeSettle, Hook::AfterResume].into_iter();
+                let hooks = hooks.map(|hook| hook_unit(&deployment.id, hook));
+                patterns.extend(hooks.map(|unit| leases::escape_pattern(&unit)));
             }
         }
         let states = pid1.matching(patterns.into_iter().collect()).await.ok()?;
@@ -122,21 +126,13 @@ impl Engine {
 
     /// What others hold by closed admission: the tasks of their groups, and those that were when they began.
     fn held_by_others(&self, deployment: &Deployment) -> BTreeMap<String, String> {
-        let mut held = BTreeMap::new();
-        let others = self.deployments.live();
-        for other in others.filter(|other| other.id != deployment.id && other.holds()) {
-            let tasks = self.group_tasks(other);
-            let is_theirs = |task: &String| {
-                tasks.iter().any(|it| it.name == *task)
-                    || other.members.values().any(|it| it.task == *task)
-            };
-            for (unit, member) in &deployment.members {
-                if is_theirs(&member.task) {
-                    held.insert(unit.clone(), other.id.clone());
-                }
-            }
-        }
-        held
+        let settings = self.policy.settings();
+        let has = |group: &str, task: &str| {
+            let group = settings.groups().get(group);
+            let is_member = group.is_some_and(|group| group.tasks.iter().any(|it| it == task));
+            is_member && settings.tasks().contains_key(task)
+        };
+        held_by_others(deployment, self.deployments.live(), has)
     }
 
     /// Why a unit may not be interrupted any more for now.
@@ -250,8 +246,8 @@ impl Engine {
         let rule = self.rule(unit);
         let none = Details::default();
         let details = self.deployments.details.get(unit).unwrap_or(&none);
-        let activity = activity(state);
-        let job = state.job.as_ref().map(|(_, kind)| kind.as_str());
+        let service = state.service();
+        let activity = Activity::from(service.doing);
         let is_down = activity == Activity::Down;
         let occupied = match rule.gated {
             true => self.arbiter.leases().contains_key(unit),
@@ -263,12 +259,8 @@ impl Engine {
         let frozen = !is_down && cgroup::is_frozen(&details.control_group).unwrap_or(false);
         Seen {
             activity,
-            stop_queued: match job {
-                Some("stop") => true,
-                Some("restart" | "try-restart") => !is_down,
-                _ => false,
-            },
-            start_queued: is_down && matches!(job, Some("start" | "restart")),
+            stop_queued: service.is_to_stop(),
+            start_queued: service.is_to_start(),
             kept_waiting: self.arbiter.view(unit).is_some_and(|wait| {
                 let mut hurdles = wait.hurdles.iter();
                 self.is_held(unit) || hurdles.any(|hurdle| !matches!(hurdle, Hurdle::Held))
@@ -347,15 +339,6 @@ fn pattern(task: &Task) -> String {
     }
 }
 
-fn activity(state: &UnitState) -> Activity {
-    match state.active.as_str() {
-        _ if state.is_down() || state.has_exited() => Activity::Down,
-        _ if state.sub.starts_with("auto-restart") => Activity::Pausing,
-        "deactivating" => Activity::Leaving,
-        _ => Activity::Running,
-    }
-}
-
 fn unloaded(unit: &str) -> UnitState {
     UnitState {
         name: unit.to_owned(),
@@ -368,7 +351,20 @@ fn unloaded(unit: &str) -> UnitState {
 
 fn hook_sight(hooks: &BTreeMap<String, UnitState>, id: &str, hook: Hook) -> HookSight {
     let name = hook_unit(id, hook);
-    match hooks.get(&name) {
+    match one_hook_sight(hooks, &name) {
+        HookSight::Absent if hook == Hook::AfterResume => {
+            let first = hook_unit(id, Hook::BeforeSettle);
+            match one_hook_sight(hooks, &first) {
+                HookSight::Running => HookSight::Blocked,
+                _ => HookSight::Absent,
+            }
+        }
+        sight => sight,
+    }
+}
+
+fn one_hook_sight(hooks: &BTreeMap<String, UnitState>, name: &str) -> HookSight {
+    match hooks.get(name) {
         None => HookSight::Absent,
         Some(state) if state.has_exited() => HookSight::Succeeded,
         Some(state) if state.active == "failed" => {

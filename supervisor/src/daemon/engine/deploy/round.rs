@@ -24,7 +24,8 @@ impl Engine {
         let ids: Vec<String> = self.deployments.live().map(|d| d.id.clone()).collect();
         let is_ending = self.deployments.live().any(|d| !d.holds());
         let is_stopping = match &self.pid1 {
-            Some(pid1) if is_ending => pid1.is_stopping().await.unwrap_or(false),
+            // An error is not a state: what is started now would fail if it is.
+            Some(pid1) if is_ending => pid1.is_stopping().await.ok()?,
             _ => false,
         };
         let mut all = Vec::new();
@@ -38,18 +39,12 @@ impl Engine {
             if deployment.expires > 0 && deployment.expires <= realtime {
                 deployment.fail("it expired before it was ended");
             }
-            let before = deployment.clone();
-            live.put_off &= is_stopping;
-            let mut steps = deployment.advance(&sight);
-            if is_stopping && !before.holds() {
-                // What is to be started again is started after the next boot.
-                *deployment = before;
-                if !std::mem::replace(&mut live.put_off, true) {
-                    tracing::info!(deployment = id, "{PUT_OFF}");
-                    let _ = self.notices.send(Notice::Deployment(id.clone()));
-                }
-                steps.retain(|step| matches!(step, Step::Thaw(_)));
+            let (steps, is_put_off) = deployment.look(&sight, is_stopping);
+            if is_put_off && !live.put_off {
+                tracing::info!(deployment = id, "{PUT_OFF}");
+                let _ = self.notices.send(Notice::Deployment(id.clone()));
             }
+            live.put_off = is_put_off;
             for step in &steps {
                 if let Step::HandOver(unit, to, member) = step
                     && let Some(other) = self.deployments.all.get_mut(to)

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
-use interlock_core::deploy::{Deployment, Hook, State, Step};
+use interlock_core::deploy::{Answer, Deployment, Hook, State, Step, Todo, in_order};
 use interlock_generator::names;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use super::super::Engine;
 use super::{Live, Settled, hook_unit};
 use crate::failpoint::pass;
 use crate::journal::message;
-use crate::pid1::{Pid1, Transient};
+use crate::pid1::{Pid1, Transient, is_refusal};
 use crate::{clock, freezer};
 
 /// How long a checkpoint's command may run.
@@ -25,47 +25,36 @@ const COMMAND_TIME: Duration = Duration::from_secs(300);
 
 impl Engine {
     /// Takes all of them; says whether there was anything to do.
-    pub(super) async fn take_steps(&mut self, steps: Vec<(String, Vec<Step>)>) -> bool {
+    pub(super) async fn take_steps(&mut self, steps: &[(String, Vec<Step>)]) -> bool {
         let Some(pid1) = self.pid1.clone() else {
             return false;
         };
-        // Whatever else is to be done, what may run again runs first.
-        for (_, steps) in &steps {
-            for step in steps {
-                if let Step::Thaw(unit) = step {
-                    pass("before thaw");
-                    freezer::thaw(unit);
-                    pass("after thaw");
+        self.deployments.unanswered = false;
+        for todo in in_order(steps) {
+            match todo {
+                Todo::Thaw(unit) => freezer::thaw(&unit),
+                Todo::Take(id, step) => self.take_step(&pid1, &id, step).await,
+                Todo::Stop(id, units) => {
+                    pass("before stop");
+                    self.stop_all(&pid1, &id, units).await;
+                    pass("after stop");
                 }
             }
         }
-        let mut anything = false;
-        for (id, steps) in steps {
-            let mut stops = Vec::new();
-            for step in steps {
-                // What is repeated until it is seen isn't news.
-                anything |= !matches!(step, Step::Freeze(_));
-                match step {
-                    Step::Stop(unit) => stops.push(unit),
-                    step => self.take_step(&pid1, &id, step).await,
-                }
-            }
-            if !stops.is_empty() {
-                pass("before stop");
-                self.stop_all(&pid1, &id, stops).await;
-                pass("after stop");
-            }
-        }
-        anything
+        // What is repeated until it is seen isn't news, and what PID 1 doesn't answer is asked again a moment later.
+        let mut all = steps.iter().flat_map(|(_, steps)| steps);
+        all.any(|step| !matches!(step, Step::Freeze(_))) && !self.deployments.unanswered
     }
 
     async fn take_step(&mut self, pid1: &Pid1, id: &str, step: Step) {
         self.pulse.beat();
         match step {
-            // Done, or done by writing it down.
-            Step::Thaw(_) | Step::HandOver(..) | Step::Interrupted(_) | Step::Stale(_) => {}
-            // Together with others.
-            Step::Stop(_) => {}
+            // Together with others, or done by writing it down.
+            Step::Thaw(_)
+            | Step::Stop(_)
+            | Step::HandOver(..)
+            | Step::Interrupted(_)
+            | Step::Stale(_) => {}
             Step::Hook(hook) => self.run_hook(pid1, id, hook).await,
             Step::EndHook(hook) => {
                 let unit = hook_unit(id, hook);
@@ -79,14 +68,14 @@ impl Engine {
                 let number = Signal::from_str(&signal).map_or(0, |signal| signal as i32);
                 let sent = pid1.signal(&unit, number).await;
                 pass("after signal");
-                self.asked(id, &unit, sent);
+                self.answered(id, &unit, sent);
             }
             Step::Command(unit, command) => {
                 pass("before command");
                 let transient = self.checkpoint_command(id, &unit, command);
                 let started = pid1.run(&transient).await;
                 pass("after command");
-                self.asked(id, &unit, started);
+                self.answered(id, &unit, started);
             }
             Step::Start(unit, resumes) => self.start_again(pid1, id, &unit, resumes).await,
             Step::Reset(unit) => {
@@ -143,12 +132,18 @@ impl Engine {
             ..Transient::default()
         };
         pass("before hook");
-        if let Err(error) = pid1.run(&transient).await
-            && let Some(live) = self.deployments.all.get_mut(id)
-        {
-            live.hook_error = Some((hook, error.to_string()));
-        }
+        let started = pid1.run(&transient).await;
         pass("after hook");
+        match answer(started) {
+            Answer::Taken => {}
+            // Whether it runs is seen next.
+            Answer::Unknown => self.deployments.unanswered = true,
+            Answer::Refused(why) => {
+                if let Some(live) = self.deployments.all.get_mut(id) {
+                    live.hook_error = Some((hook, why));
+                }
+            }
+        }
     }
 
     fn checkpoint_command(&self, id: &str, unit: &str, command: Vec<String>) -> Transient {
@@ -179,27 +174,25 @@ impl Engine {
         pass("before start");
         let started = pid1.start(unit, "replace").await;
         pass("after start");
-        self.asked(id, unit, started);
+        self.answered(id, unit, started);
     }
 
     /// Remembers that the step was taken, or why it couldn't be.
-    fn asked(&mut self, id: &str, unit: &str, result: zbus::Result<()>) {
-        let Some(live) = self.deployments.all.get_mut(id) else {
-            return;
-        };
+    fn answered(&mut self, id: &str, unit: &str, result: zbus::Result<()>) {
         if let Err(error) = &result {
             tracing::warn!(unit, deployment = id, %error, "a step of a deployment failed");
-            let why = error.to_string();
-            live.deployment.refused(unit, &why, clock::realtime());
         }
-        live.deployment.taken(unit);
+        let answer = answer(result);
+        self.deployments.unanswered |= answer == Answer::Unknown;
+        if let Some(live) = self.deployments.all.get_mut(id) {
+            let it = &mut live.deployment;
+            it.answered(unit, answer, clock::realtime());
+        }
     }
 
     /// All stops at once. As one transaction if those are exactly what runs of the group's stopped tasks: then
     /// systemd keeps their order; a start that waits at its gate would be cancelled by it.
     async fn stop_all(&mut self, pid1: &Pid1, id: &str, units: Vec<String>) {
-        // Another deployment may have frozen it: PID 1 waits for what is frozen, or refuses to stop it.
-        units.iter().for_each(|unit| freezer::thaw(unit));
         let Some(live) = self.deployments.all.get(id) else {
             return;
         };
@@ -352,6 +345,14 @@ impl Engine {
             self.deployments.all.remove(&id);
             self.notify(Notice::DeploymentGone(id));
         }
+    }
+}
+
+fn answer(result: zbus::Result<()>) -> Answer {
+    match result {
+        Ok(()) => Answer::Taken,
+        Err(error) if is_refusal(&error) => Answer::Refused(error.to_string()),
+        Err(_) => Answer::Unknown,
     }
 }
 

@@ -79,7 +79,12 @@ impl Engine {
     }
 
     async fn give_up_skipped(&mut self, start: &SkippedStart) {
-        self.give_up_as_skipped(start).await;
+        if !self.give_up_as_skipped(start).await {
+            // It is finished later, as if it had been counted by an earlier interlockd.
+            self.holds.unfinished.push(start.clone());
+            self.holds.retry = Some(Instant::now() + PAUSE);
+            return;
+        }
         pass("skip told");
         self.store().start_was_skipped(&start.unit);
     }

@@ -11,7 +11,7 @@ use super::{InFlight, PAUSE};
 use crate::clock;
 use crate::failpoint::step;
 use crate::journal::message;
-use crate::pid1::Pid1;
+use crate::pid1::{self, Pid1};
 use crate::store::{Entry, Outcome, StoreError};
 
 /// When a refused start of a task without a `retry` is tried again.
@@ -311,15 +311,7 @@ fn next_of(heads: &mut BTreeMap<String, Head>) -> Option<(String, Entry)> {
 
 /// Whether the same start may succeed a moment later: another job of the unit is in the way, or PID 1 isn't there.
 fn is_passing(error: &zbus::Error) -> bool {
-    let zbus::Error::MethodError(name, ..) = error else {
-        return true;
-    };
-    [
-        "org.freedesktop.systemd1.TransactionIsDestructive",
-        "org.freedesktop.systemd1.ShuttingDown",
-        "org.freedesktop.DBus.Error.NoReply",
-        "org.freedesktop.DBus.Error.ServiceUnknown",
-        "org.freedesktop.DBus.Error.Disconnected",
-    ]
-    .contains(&name.as_str())
+    let is_in_the_way = matches!(error, zbus::Error::MethodError(name, ..)
+        if name.as_str() == "org.freedesktop.systemd1.TransactionIsDestructive");
+    is_in_the_way || !pid1::is_refusal(error)
 }

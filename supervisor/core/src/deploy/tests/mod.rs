@@ -1,12 +1,15 @@
 //! Deployments against a small world that keeps its own books.
 
+mod answers;
+mod properties;
+mod reboots;
+mod world;
+
 use std::time::Duration;
 
-use interlock_generator::policy::settings::DeployAction;
-use proptest::prelude::*;
-
-use super::world::{SECOND, Unit, World};
 use super::*;
+use interlock_generator::policy::settings::DeployAction;
+use world::{SECOND, Unit, World};
 
 fn deployment(with_hooks: bool) -> Deployment {
     let hook = |name: &str| match with_hooks {
@@ -54,7 +57,7 @@ fn run(
         } else {
             for step in &steps {
                 if let Step::Signal(unit, _) | Step::Start(unit, _) = step {
-                    it.taken(unit);
+                    it.answered(unit, Answer::Taken, 1);
                 }
             }
         }
@@ -239,8 +242,8 @@ fn a_restart_that_fails_is_named_and_the_host_is_not_put_back() {
     it.end(None);
     let steps = it.advance(&world.sight(&it));
     assert!(steps.contains(&Step::Start("u0.service".to_owned(), false)));
-    it.refused("u0.service", "Unit r.service is masked.", 1);
-    it.taken("u0.service");
+    let why = "Unit r.service is masked.".to_owned();
+    it.answered("u0.service", Answer::Refused(why), 1);
     run(&mut world, &mut it, &[], is_over);
     assert_eq!(it.state(), State::Failed);
     assert!(it.failure.unwrap().contains("masked"));
@@ -278,26 +281,6 @@ fn the_last_of_two_deployments_resumes() {
 }
 
 #[test]
-fn after_a_reboot_what_was_stopped_is_started_and_nothing_else() {
-    let mut world = World::new(vec![
-        Unit::new("f", DeployAction::Freeze),
-        Unit::new("r", DeployAction::Restart),
-        Unit::new("s", DeployAction::Stop),
-    ]);
-    let mut it = deployment(false);
-    run(&mut world, &mut it, &[], is_ready);
-    for unit in world.units.values_mut() {
-        unit.rest(false);
-    }
-    it.rebooted("another boot", world.now, world.now);
-    it.fail("its caller is gone");
-    run(&mut world, &mut it, &[], is_over);
-    world.tick(true);
-    let starts: Vec<u32> = world.units.values().map(|u| u.starts).collect();
-    assert_eq!(starts, [0, 1, 0]);
-}
-
-#[test]
 fn who_is_ready_to_wait_longer_than_time_lasts_is_not_refused_at_once() {
     let mut world = World::new(vec![Unit::new("w", DeployAction::Wait)]);
     let begin = Begin {
@@ -317,97 +300,35 @@ fn who_is_ready_to_wait_longer_than_time_lasts_is_not_refused_at_once() {
     run(&mut world, &mut it, &[], is_over);
 }
 
-fn any_action() -> impl Strategy<Value = DeployAction> {
-    use DeployAction::{Checkpoint, Freeze, Ignore, Protect, Restart, Stop, Wait};
-    prop::sample::select(vec![
-        Wait, Freeze, Stop, Restart, Checkpoint, Protect, Ignore,
-    ])
+#[test]
+fn a_start_that_no_gate_holds_back_is_settled_before_it_is_ready() {
+    let mut world = World::new(vec![Unit::new("r", DeployAction::Restart)]);
+    world.at("u0.service").rule.gated = false;
+    let mut it = deployment(false);
+    world.take(&it.advance(&world.sight(&it))[1]);
+    // Somebody restarts it while it is being stopped.
+    world.at("u0.service").rest(true);
+    world.at("u0.service").start_queued = true;
+    it.advance(&world.sight(&it));
+    assert!(!is_ready(&it));
+    world.tick(false);
+    run(&mut world, &mut it, &[], is_ready);
+    assert_eq!(world.units["u0.service"].activity, Activity::Down);
 }
 
-fn any_unit() -> impl Strategy<Value = Unit> {
-    let fallback = prop::sample::select(vec![
-        None,
-        Some(DeployAction::Stop),
-        Some(DeployAction::Freeze),
-        Some(DeployAction::Ignore),
-    ]);
-    let checkpoint = prop::option::of(1_u32..5);
-    (
-        any_action(),
-        fallback,
-        0_u32..60,
-        1_u32..60,
-        1_u32..5,
-        checkpoint,
-    )
-        .prop_map(
-            |(action, fallback, busy, ends_in, stop_takes, checkpoint_takes)| {
-                let mut unit = Unit::new(action.name(), action);
-                unit.rule.fallback = fallback;
-                unit.busy = busy.saturating_sub(30);
-                unit.ends_in = ends_in * 20;
-                unit.stop_takes = stop_takes;
-                unit.checkpoint_takes = checkpoint_takes;
-                unit
-            },
-        )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    /// However often interlockd is killed: at ready nothing of the group runs but what its policy lets run, and at
-    /// the end nothing is frozen, nothing is lost and nothing has run twice.
-    #[test]
-    fn whatever_happens_nothing_is_frozen_lost_or_run_twice(
-        units in prop::collection::vec(any_unit(), 1..6),
-        crashes in prop::collection::vec(0_usize..6, 0..12),
-        ends_early in any::<bool>(),
-    ) {
-        let mut world = World::new(units);
-        let mut it = deployment(true);
-        if ends_early {
-            let patience = world.now + 3 * SECOND;
-            let mut steps = 0;
-            while world.now < patience && !is_ready(&it) {
-                let sight = world.sight(&it);
-                for step in it.advance(&sight) {
-                    world.take(&step);
-                    if let Step::Signal(unit, _) = &step {
-                        it.taken(unit);
-                    }
-                    steps += 1;
-                }
-                world.tick(!it.closes_admission());
-            }
-            prop_assert!(steps < 100);
-        } else {
-            run(&mut world, &mut it, &crashes, is_ready);
-        }
-        if it.state() == State::Ready {
-            for (name, unit) in &world.units {
-                let rests = unit.activity == Activity::Down || unit.frozen;
-                let ignored = it.members.get(name).is_some_and(|m| m.phase == Phase::Ignored);
-                prop_assert!(rests || ignored, "{name} runs at ready: {unit:?}");
-            }
-        }
-        it.end(None);
-        run(&mut world, &mut it, &crashes, is_over);
-        for _ in 0..5 {
-            world.tick(true);
-        }
-        for (name, unit) in &world.units {
-            prop_assert!(!unit.frozen, "{name} is still frozen");
-            prop_assert!(unit.starts <= 1, "{name} ran twice: {unit:?}");
-            let member = it.members.get(name);
-            // One that never heard the call for a checkpoint ended by itself later.
-            let heard = unit.checkpoint_takes.is_some() || unit.rule.action != DeployAction::Checkpoint;
-            if let Some(member) = member.filter(|m| heard && m.phase == Phase::Resumed && m.resume) {
-                prop_assert!(
-                    unit.starts == 1 || unit.activity == Activity::Running,
-                    "{name} was lost: {unit:?} {member:?}"
-                );
-            }
-        }
-    }
+#[test]
+fn what_a_task_leaves_behind_that_is_killed_while_it_is_frozen_is_waited_for() {
+    let mut world = World::new(vec![Unit::new("f", DeployAction::Freeze)]);
+    let mut it = deployment(false);
+    let steps = it.advance(&world.sight(&it));
+    steps.iter().for_each(|step| world.take(step));
+    world.at("u0.service").rest(true);
+    let mut sight = world.sight(&it);
+    let seen = sight.units.get_mut("u0.service").unwrap();
+    seen.occupied = true;
+    let thaw = Step::Thaw("u0.service".to_owned());
+    assert_eq!(it.advance(&sight), [thaw]);
+    assert!(!is_ready(&it));
+    it.advance(&world.sight(&it));
+    assert!(is_ready(&it));
 }
