@@ -2,6 +2,8 @@
 
 use zbus::fdo;
 
+use crate::daemon::engine::{ActionError, BeginError, RequestError, SubmitError};
+
 /// Standard errors keep their names; ours are below `org.interlock.Interlock1.Error`.
 #[derive(Debug, zbus::DBusError)]
 #[zbus(prefix = "org")]
@@ -74,6 +76,60 @@ impl From<fdo::Error> for Error {
             fdo::Error::UnknownObject(text) => Self::UnknownObject(text),
             fdo::Error::Failed(text) => Self::Failed(text),
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn no_such_task(name: &str) -> Self {
+        Self::NoSuchTask(format!(
+            "{name:?} is neither a task of the policy nor the unit of one; see \"interlockctl status\""
+        ))
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NoSuchTask(_) => Self::NoSuchTask(error.to_string()),
+            RequestError::NoSuchResource { .. } => Self::NoSuchResource(error.to_string()),
+            RequestError::WouldDeadlock(_) => Self::WouldDeadlock(error.to_string()),
+        }
+    }
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Request(error) => error.into(),
+            SubmitError::Store(error) => Self::Failed(error.to_string()),
+            SubmitError::Template(..) => Self::InvalidArgs(error.to_string()),
+            SubmitError::NoSuchBatch(_) => Self::NoSuchBatch(error.to_string()),
+        }
+    }
+}
+
+impl From<BeginError> for Error {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::NoSuchGroup { .. } => Self::NoSuchGroup(error.to_string()),
+            BeginError::WouldDeadlock(_) => Self::WouldDeadlock(error.to_string()),
+            BeginError::Failed(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ActionError> for Error {
+    fn from(error: ActionError) -> Self {
+        match error {
+            ActionError::NoSuchTask(_) => Self::NoSuchTask(error.to_string()),
+            ActionError::NoSuchAction { .. } => Self::NoSuchAction(error.to_string()),
+            ActionError::WouldDeadlock(_) => Self::WouldDeadlock(error.to_string()),
+            ActionError::Template { .. }
+            | ActionError::BadUnit(_)
+            | ActionError::Expand(_)
+            | ActionError::ReasonTooLong => Self::InvalidArgs(error.to_string()),
+            ActionError::NoBus | ActionError::Pid1(_) => Self::Failed(error.to_string()),
         }
     }
 }

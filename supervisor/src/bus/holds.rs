@@ -7,7 +7,6 @@ use zbus::{OwnedVariant, Variant};
 use super::Row;
 use super::caller::Options;
 use super::error::Error;
-use super::manager::request_error;
 use crate::daemon::engine::{HoldEnd, HoldError, HoldRequest, HoldView};
 
 /// What `HoldTask` was called with.
@@ -39,7 +38,7 @@ pub(super) fn request(
 
 pub(super) fn error(error: HoldError) -> Error {
     match error {
-        HoldError::Request(error) => request_error(error),
+        HoldError::Request(error) => error.into(),
         HoldError::NotHeld(_) => Error::NotHeld(error.to_string()),
         HoldError::Store(_) => Error::Failed(error.to_string()),
         HoldError::NotGated(_)

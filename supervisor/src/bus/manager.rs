@@ -15,12 +15,12 @@ use super::callers::Callers;
 use super::deployment::Deployment;
 use super::error::Error;
 use super::fair::Fair;
-use super::task::Task;
-use super::{Row, authority, deployment_path, holds, task_path};
-use crate::daemon::engine::{
-    ActionError, ActionRequest, BeginError, BeginRequest, DeadlockView, DeploymentView, DeskError,
-    PolicyView, RequestError, SubmitError, SubmitOptions, SubmittedView, TaskView,
+use super::rows::{
+    self, DeadlockRow, DeploymentRow, LockRow, QueueRow, RemarkRow, SubmittedRow, TaskRow,
 };
+use super::task::Task;
+use super::{Row, authority, holds};
+use crate::daemon::engine::{ActionRequest, BeginRequest, DeskError, PolicyView, SubmitOptions};
 use crate::daemon::{Input, Query};
 
 /// The root object.
@@ -33,42 +33,6 @@ pub struct Manager {
 
 /// So many objects are kept of instances that gave no sign of life: anybody may ask for any.
 const ASKED_FOR: usize = 1000;
-
-/// name, unit, state, detail, since, path
-type TaskRow = (String, String, String, String, u64, OwnedObjectPath);
-/// position, task, unit, resources, reason, since
-type QueueRow = (u32, String, String, Vec<String>, String, u64);
-
-/// resource, lock file, kind, pid, name, user, unit, terminal, since
-type LockRow = (
-    String,
-    String,
-    String,
-    i32,
-    String,
-    String,
-    String,
-    String,
-    u64,
-);
-/// resource, lock file, text
-type RemarkRow = (String, String, String);
-/// id, unit, what it waits for, who asked, when
-type SubmittedRow = (u64, String, String, String, u64);
-/// id, group, state, reason, owner, since, expires, path
-type DeploymentRow = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    u64,
-    u64,
-    OwnedObjectPath,
-);
-
-/// id, found, kind, unit, resource, state, text
-type DeadlockRow = (u64, u64, String, String, String, String, String);
 
 impl Manager {
     /// Answers come from the engine.
@@ -117,35 +81,12 @@ pub async fn ask<T>(
     answer.await.map_err(|_| stopping())
 }
 
-pub(super) fn request_error(error: RequestError) -> Error {
-    match error {
-        RequestError::NoSuchTask(_) => Error::NoSuchTask(error.to_string()),
-        RequestError::NoSuchResource { .. } => Error::NoSuchResource(error.to_string()),
-        RequestError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
-    }
-}
-
-pub(super) fn submit_error(error: SubmitError) -> Error {
-    match error {
-        SubmitError::Request(error) => request_error(error),
-        SubmitError::Store(error) => Error::Failed(error.to_string()),
-        SubmitError::Template(..) => Error::InvalidArgs(error.to_string()),
-        SubmitError::NoSuchBatch(_) => Error::NoSuchBatch(error.to_string()),
-    }
-}
-
-fn no_such_task(name: &str) -> Error {
-    Error::NoSuchTask(format!(
-        "{name:?} is neither a task of the policy nor the unit of one; see \"interlockctl status\""
-    ))
-}
-
 #[interface(name = "org.interlock.Interlock1.Manager")]
 impl Manager {
     #[zbus(out_args("tasks"))]
     async fn list_tasks(&self) -> Result<Vec<TaskRow>, Error> {
         let views = self.ask(Query::Tasks).await?;
-        views.into_iter().map(row).collect()
+        views.into_iter().map(rows::task).collect()
     }
 
     #[zbus(out_args("path"))]
@@ -155,8 +96,8 @@ impl Manager {
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<OwnedObjectPath, Error> {
         let view = self.ask(|to| Query::Task(task.clone(), to)).await?;
-        let view = view.ok_or_else(|| no_such_task(&task))?;
-        let path = path(&view.unit)?;
+        let view = view.ok_or_else(|| Error::no_such_task(&task))?;
+        let path = rows::path_of_task(&view.unit)?;
         // An instance of a template has no object before its first sign of life; one that is there stays.
         let task = Task::new(view.unit, self.inputs.clone());
         let task = Fair::new(task, &self.callers);
@@ -171,16 +112,13 @@ impl Manager {
     #[zbus(out_args("queue"))]
     async fn get_queue(&self) -> Result<Vec<QueueRow>, Error> {
         let queue = self.ask(Query::Queue).await?.into_iter();
-        let row = |w: crate::daemon::engine::QueueView| {
-            (w.position, w.task, w.unit, w.resources, w.reason, w.since)
-        };
-        Ok(queue.map(row).collect())
+        Ok(queue.map(rows::waiter).collect())
     }
 
     #[zbus(out_args("text"))]
     async fn explain(&self, task: String) -> Result<String, Error> {
         let text = self.ask(|to| Query::Explain(task.clone(), to)).await?;
-        text.ok_or_else(|| no_such_task(&task))
+        text.ok_or_else(|| Error::no_such_task(&task))
     }
 
     #[zbus(out_args("state", "diagnostics"))]
@@ -203,7 +141,7 @@ impl Manager {
         let caller = caller::of(&self.callers, &header).await?;
         let uses = uses.into_iter().collect();
         let answer = self.ask(|to| Query::CheckRequest(caller.pid, task, uses, to));
-        answer.await?.map_err(request_error)
+        Ok(answer.await??)
     }
 
     #[zbus(out_args("holding"))]
@@ -214,29 +152,14 @@ impl Manager {
     ) -> Result<bool, Error> {
         let caller = caller::of(&self.callers, &header).await?;
         let answer = self.ask(|to| Query::Holding(caller.pid, resource, to));
-        answer.await?.map_err(request_error)
+        Ok(answer.await??)
     }
 
     #[zbus(out_args("holders", "remarks"))]
     async fn list_locks(&self) -> Result<(Vec<LockRow>, Vec<RemarkRow>), Error> {
         let (held, remarks) = self.ask(Query::Locks).await?;
-        let held = held.into_iter().map(|it| {
-            let who = it.holder;
-            (
-                it.resource,
-                it.path,
-                it.kind,
-                who.pid,
-                who.comm,
-                who.user,
-                who.unit,
-                who.terminal,
-                who.since,
-            )
-        });
-        let remarks = remarks
-            .into_iter()
-            .map(|it| (it.resource, it.path, it.text));
+        let held = held.into_iter().map(rows::lock);
+        let remarks = remarks.into_iter().map(rows::remark);
         Ok((held.collect(), remarks.collect()))
     }
 
@@ -258,14 +181,13 @@ impl Manager {
             by: caller.owner.name,
         };
         let answer = self.ask(|to| Query::Submit { tasks, options, to });
-        answer.await?.map_err(submit_error)
+        Ok(answer.await??)
     }
 
     #[zbus(out_args("submitted"))]
     async fn list_submitted(&self) -> Result<Vec<SubmittedRow>, Error> {
         let submitted = self.ask(Query::Submitted).await?.into_iter();
-        let row = |it: SubmittedView| (it.id, it.unit, it.waits_for, it.by, it.at);
-        Ok(submitted.map(row).collect())
+        Ok(submitted.map(rows::submitted).collect())
     }
 
     #[zbus(out_args("deployment", "holder"))]
@@ -290,13 +212,9 @@ impl Manager {
             expires: options.span("expires")?,
         };
         let begun = self.ask(|to| Query::Begin(request, to)).await?;
-        let (id, holder) = begun.map_err(|error| match error {
-            BeginError::NoSuchGroup { .. } => Error::NoSuchGroup(error.to_string()),
-            BeginError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
-            BeginError::Failed(_) => Error::Failed(error.to_string()),
-        })?;
+        let (id, holder) = begun?;
         // Before the reply: the caller may ask it at once.
-        let path = OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus)?;
+        let path = rows::path_of_deployment(&id)?;
         let deployment = Deployment::new(id, self.inputs.clone(), &self.callers);
         server
             .at(&path, Fair::new(deployment, &self.callers))
@@ -307,28 +225,14 @@ impl Manager {
     #[zbus(out_args("deployments"))]
     async fn list_deployments(&self) -> Result<Vec<DeploymentRow>, Error> {
         let views = self.ask(Query::Deployments).await?.into_iter();
-        let row = |it: DeploymentView| -> Result<DeploymentRow, Error> {
-            let path = OwnedObjectPath::try_from(deployment_path(&it.id)).map_err(Error::ZBus)?;
-            let DeploymentView {
-                id,
-                group,
-                state,
-                reason,
-                owner,
-                since,
-                expires,
-                ..
-            } = it;
-            Ok((id, group, state, reason, owner, since, expires, path))
-        };
-        views.map(row).collect()
+        views.map(rows::deployment).collect()
     }
 
     #[zbus(out_args("path"))]
     async fn get_deployment(&self, id: String) -> Result<OwnedObjectPath, Error> {
         let view = self.ask(|to| Query::Deployment(id.clone(), to)).await?;
         match view {
-            Some(_) => OwnedObjectPath::try_from(deployment_path(&id)).map_err(Error::ZBus),
+            Some(_) => rows::path_of_deployment(&id),
             None => Err(Error::NoSuchDeployment(
                 DeskError::NoSuchDeployment(id).to_string(),
             )),
@@ -338,18 +242,7 @@ impl Manager {
     #[zbus(out_args("deadlocks"))]
     async fn list_deadlocks(&self) -> Result<Vec<DeadlockRow>, Error> {
         let views = self.ask(Query::Deadlocks).await?.into_iter();
-        let row = |it: DeadlockView| {
-            (
-                it.id,
-                it.found,
-                it.kind,
-                it.unit,
-                it.resource,
-                it.state,
-                it.text,
-            )
-        };
-        Ok(views.map(row).collect())
+        Ok(views.map(rows::deadlock).collect())
     }
 
     #[zbus(out_args("unit"))]
@@ -370,16 +263,7 @@ impl Manager {
             pid: caller.pid,
         };
         let answer = self.ask(|to| Query::RunAction(request, to)).await?;
-        answer.map_err(|error| match error {
-            ActionError::NoSuchTask(_) => Error::NoSuchTask(error.to_string()),
-            ActionError::NoSuchAction { .. } => Error::NoSuchAction(error.to_string()),
-            ActionError::WouldDeadlock(_) => Error::WouldDeadlock(error.to_string()),
-            ActionError::Template { .. }
-            | ActionError::BadUnit(_)
-            | ActionError::Expand(_)
-            | ActionError::ReasonTooLong => Error::InvalidArgs(error.to_string()),
-            ActionError::NoBus | ActionError::Pid1(_) => Error::Failed(error.to_string()),
-        })
+        Ok(answer?)
     }
 
     #[zbus(out_args("unit"))]
@@ -506,20 +390,4 @@ impl Manager {
         unit: &str,
         reason: &str,
     ) -> zbus::Result<()>;
-}
-
-fn row(view: TaskView) -> Result<TaskRow, Error> {
-    let path = path(&view.unit)?;
-    Ok((
-        view.name,
-        view.unit,
-        view.state,
-        view.detail,
-        view.since,
-        path,
-    ))
-}
-
-fn path(unit: &str) -> Result<OwnedObjectPath, Error> {
-    OwnedObjectPath::try_from(task_path(unit)).map_err(Error::ZBus)
 }

@@ -14,6 +14,7 @@ mod manager;
 mod monitor;
 mod notices;
 mod queue;
+mod rows;
 mod task;
 mod turns;
 

@@ -10,7 +10,7 @@ use zbus::{OwnedVariant, Variant, fdo, interface};
 use super::caller::{self, Options};
 use super::callers::Callers;
 use super::error::Error;
-use super::manager::{ask, request_error, submit_error};
+use super::manager::ask;
 use super::{Row, authority};
 use crate::daemon::engine::{
     BatchView, CapacityView, QueueError, QueuedView, Selection, TaskCounts,
@@ -60,8 +60,8 @@ impl From<Asked> for Error {
             Asked::Refused(refused) => refused,
         };
         match refused {
-            QueueError::Request(error) => request_error(error),
-            QueueError::Submit(error) => submit_error(error),
+            QueueError::Request(error) => error.into(),
+            QueueError::Submit(error) => error.into(),
             QueueError::Foreign { .. } => Self::AccessDenied(refused.to_string()),
             QueueError::NotQueued(_) => Self::NotQueued(refused.to_string()),
             QueueError::NotPaused(_) => Self::InvalidArgs(refused.to_string()),
