@@ -1,23 +1,17 @@
-//! Gates come, wait, are opened or refused, and go.
+//! Gates come, wait, are opened, and go.
 
 use interlock_core::arbiter::{Action, Claim, Event, Refusal, Standing, resources};
 use interlock_core::lease::{self, Earlier, Hello, Revoking};
 use interlock_generator::names;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::time::{Duration, Instant};
 
 use super::super::{Notice, words};
-use super::runs::Stop;
-use super::{Engine, Gate, OperatorEvent, Record};
+use super::{Engine, Gate, Record};
 use crate::clock;
 use crate::failpoint::step;
 use crate::gate::protocol::Verdict;
 use crate::journal::message;
-use crate::pid1::{UnitState, is_refusal};
-use crate::store::SkippedStart;
-
-/// How long after its gate was lost a task's failed start is taken to be due to that.
-const LOST_MEMORY: Duration = Duration::from_secs(10);
+use crate::pid1::UnitState;
 
 impl Engine {
     pub(super) async fn hello(&mut self, unit: String, connection: u64, writer: OwnedWriteHalf) {
@@ -279,7 +273,7 @@ impl Engine {
         self.tell(unit, &Verdict::Go);
     }
 
-    fn tell(&mut self, unit: &str, verdict: &Verdict) -> bool {
+    pub(super) fn tell(&mut self, unit: &str, verdict: &Verdict) -> bool {
         let line = verdict.to_line();
         let told = |gate: &Gate| {
             gate.writer
@@ -287,131 +281,6 @@ impl Engine {
                 .is_ok_and(|n| n == line.len())
         };
         self.gates.get(unit).is_some_and(told)
-    }
-
-    /// The arbiter's refusal: the job goes first, so that nothing fails with the gate.
-    pub(super) async fn refuse(&mut self, unit: &str, why: Refusal) {
-        // PID 1 hadn't answered, and a later start of it waits, which isn't refused.
-        if self.arbiter.queue().iter().any(|w| w.unit == unit) {
-            return;
-        }
-        let view = self.refusal_reason(unit, why);
-        step("before refusal");
-        if !self.turn_away(unit, &view, why == Refusal::Failed).await {
-            let unit = unit.to_owned();
-            return self.unanswered.push(Action::Refuse { unit, why });
-        }
-        step("after refusal");
-        let task = self.policy.task_name(unit).to_owned();
-        self.history.skipped(&task, unit, &view, clock::realtime());
-        self.start_was_refused(unit);
-        self.tell_of_refusal(task, unit, view);
-    }
-
-    /// The start of an operator's choice is given up for good, also if the queue had started it. Says whether PID 1 has
-    /// answered; nothing is done if not.
-    #[must_use]
-    pub(super) async fn give_up_as_skipped(&mut self, start: &SkippedStart) -> bool {
-        let SkippedStart {
-            task,
-            unit,
-            reason,
-            at,
-            ..
-        } = start;
-        if !self.turn_away(unit, reason, false).await {
-            return false;
-        }
-        // An earlier interlockd may have come as far as this.
-        if !self.history.has_skip(unit, *at) {
-            self.history.skipped(task, unit, reason, *at);
-        }
-        self.start_was_unwanted(unit);
-        self.tell_of_refusal(task.clone(), unit, reason.clone());
-        if self.arbiter.leases().contains_key(unit) {
-            // One that was only presumed, or taken back.
-            self.dirty.insert(unit.clone());
-        }
-        true
-    }
-
-    /// Its job goes, unless it is to fail, and then its gate. Says whether PID 1 has answered: the start would fail if its
-    /// gate went first.
-    async fn turn_away(&mut self, unit: &str, view: &str, fails: bool) -> bool {
-        if !fails {
-            let Some(pid1) = self.pid1.clone() else {
-                return false;
-            };
-            let Ok(job) = pid1.job_of(unit).await else {
-                return false;
-            };
-            match job {
-                None => {}
-                Some(job) => match pid1.cancel_job(job).await {
-                    Ok(()) => {}
-                    Err(error) if is_refusal(&error) => {
-                        tracing::warn!(unit, %error, "cannot cancel the job of a refused start");
-                    }
-                    Err(_) => return false,
-                },
-            }
-            // A start that comes just now meets a gate that ends: see rescue_start.
-            self.remember_lost_gate(unit);
-        }
-        step("refused start cancelled");
-        self.refuse_gate(unit, view);
-        tracing::warn!(
-            message_id = message::REFUSED,
-            task = self.policy.task_name(unit),
-            unit,
-            object_systemd_unit = unit,
-            "a start of {unit} was given up: {view}"
-        );
-        true
-    }
-
-    /// Nobody needs it any more.
-    pub(super) fn refuse_gate(&mut self, unit: &str, view: &str) {
-        self.tell(unit, &Verdict::Refuse(view.to_owned()));
-        self.refused.insert(unit.to_owned());
-        self.gates.remove(unit);
-        self.records.remove(unit);
-    }
-
-    fn tell_of_refusal(&mut self, task: String, unit: &str, view: String) {
-        self.tell_operators(&OperatorEvent::Skipped {
-            task: task.clone(),
-            unit: unit.to_owned(),
-            reason: view.clone(),
-            in_a_row: self.history.skips_in_a_row(unit),
-        });
-        self.notify(Notice::Skipped {
-            task,
-            unit: unit.to_owned(),
-            reason: view,
-        });
-        self.notify(Notice::Changed(unit.to_owned()));
-    }
-
-    fn refusal_reason(&mut self, unit: &str, why: Refusal) -> String {
-        let locks = self.locked_out_by(unit);
-        let busy = locks.unwrap_or_else(|| self.busy_with(unit));
-        let task = self.policy.task_of(unit);
-        match why {
-            Refusal::Skipped => format!("{busy}, and its policy says when-busy = \"skip\""),
-            Refusal::Failed => format!("{busy}, and its policy says when-busy = \"fail\""),
-            Refusal::WaitedTooLong => format!(
-                "it waited longer than max-wait = {}",
-                words::duration(task.and_then(|t| t.max_wait).map_or(0, words::usec))
-            ),
-            Refusal::WindowOver => {
-                let window = self.policy.limited_window_of(unit);
-                format!(
-                    "its window {} was over before it could start",
-                    window.map_or("", |w| w.0.as_str())
-                )
-            }
-        }
     }
 
     /// The arbiter takes back a lease whose task can't start before one that waits for it.
@@ -448,114 +317,6 @@ impl Engine {
             self.unanswered.push(action);
         }
         self.dirty.insert(unit.to_owned());
-    }
-
-    /// A job's end moves waiters on that stood behind it, and may be the end of a wait.
-    pub(super) async fn job_removed(&mut self, unit: &str, result: &str) {
-        if let Some(task_unit) = names::unit_of_gate(unit) {
-            if self.refused.remove(task_unit)
-                && let Some(pid1) = &self.pid1
-            {
-                // Usually collected already (CollectMode=); an error says just that.
-                let _ = pid1.reset_failed(unit).await;
-            }
-            // The end of its start: it is open now, or never will be.
-            if result != "done" && self.arbiter.leases().contains_key(task_unit) {
-                self.dirty.insert(task_unit.to_owned());
-            }
-        }
-        self.feed(Event::JobGone {
-            unit: unit.to_owned(),
-        });
-        // A running oneshot's start is cancelled by its stop.
-        if result == "canceled" {
-            self.stop_was_asked(unit, Stop::Asked);
-        }
-        // A start that came to nothing leaves the gate open for nobody.
-        if result != "done" && self.arbiter.leases().contains_key(unit) {
-            self.dirty.insert(unit.to_owned());
-        }
-        let waits = self.arbiter.queue().iter().any(|w| w.unit == unit);
-        if waits {
-            self.job_of_waiter_removed(unit).await;
-        }
-        self.rescue_start(unit, result).await;
-    }
-
-    /// The start that a gate waits for was cancelled or timed out: nobody needs its gate.
-    async fn job_of_waiter_removed(&mut self, unit: &str) {
-        let Some((_, Standing::Jobless)) = self.state_and_standing(unit).await else {
-            return;
-        };
-        self.tell(unit, &Verdict::Refuse("the start was cancelled".to_owned()));
-        // A start that comes just now finds a gate that ends: see rescue_start.
-        self.remember_lost_gate(unit);
-        self.refused.insert(unit.to_owned());
-        self.gates.remove(unit);
-        self.records.remove(unit);
-        self.feed(Event::Cancelled {
-            unit: unit.to_owned(),
-        });
-        self.notify(Notice::Changed(unit.to_owned()));
-    }
-
-    fn remember_lost_gate(&mut self, unit: &str) {
-        let now = Instant::now();
-        self.lost_gates.retain(|_, at| now - *at < LOST_MEMORY);
-        self.lost_gates.insert(unit.to_owned(), now);
-    }
-
-    /// A start that failed only because of what became of its gate is queued again: no run is lost by an
-    /// accident of ours. Either its gate's process was killed while it waited, or it found the gate still
-    /// open after the lease's end (being closed, or of a `RemainAfterExit=` task that was stopped and started),
-    /// so that nobody asked for a new lease.
-    async fn rescue_start(&mut self, unit: &str, result: &str) {
-        // Whatever became of that start: a later one stands for itself. One that was cancelled is the one whose gate was
-        // refused, if it was; then it is a later one that meets what is left of that.
-        let lost = match result {
-            "canceled" => None,
-            _ => self.lost_gates.remove(unit),
-        };
-        let lost = lost.filter(|_| result == "dependency");
-        let lost = lost.is_some_and(|at| at.elapsed() <= LOST_MEMORY);
-        let unasked = result == "assert" && self.met_open_gate(unit).await;
-        if !(lost || unasked) || !self.policy.is_gated(unit) {
-            return;
-        }
-        tracing::warn!(
-            message_id = message::RESCUED,
-            task = self.policy.task_name(unit),
-            unit,
-            object_systemd_unit = unit,
-            "a start of {unit} lost its gate; it is queued again"
-        );
-        let Some(pid1) = &self.pid1 else {
-            return;
-        };
-        let again = async {
-            if unasked {
-                pid1.restart(&names::gate_of(unit), "replace").await?;
-            }
-            pid1.start(unit, "fail").await
-        };
-        if let Err(error) = again.await {
-            tracing::warn!(unit, %error, "cannot queue the start again");
-        }
-    }
-
-    /// Whether a start that found no lease file found its gate open, or closed by us just now. If not, it went
-    /// around its gate (`--job-mode=ignore-dependencies`), and was rightly refused.
-    async fn met_open_gate(&mut self, unit: &str) -> bool {
-        let closed = self.closing.remove(unit);
-        if closed.is_some_and(|at| at.elapsed() <= LOST_MEMORY) {
-            return true;
-        }
-        let (Some(pid1), false) = (&self.pid1, self.arbiter.leases().contains_key(unit)) else {
-            return false;
-        };
-        let gate = pid1.states(vec![names::gate_of(unit)]).await;
-        let gate = gate.ok().and_then(|states| states.into_values().next());
-        gate.is_some_and(|gate| matches!(gate.active.as_str(), "active" | "deactivating"))
     }
 
     /// Brings the status texts of waiting gates up to date, few at a time: each costs PID 1 a message.
