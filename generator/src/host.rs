@@ -1,4 +1,4 @@
-//! What the policy has to know about the units of the host: which exist, under which names, and two of their
+//! What the policy has to know about the units of the host: which exist, under which names, and a few of their
 //! settings.
 
 mod disk;
@@ -23,6 +23,12 @@ pub struct Unit {
     /// Whether it may start before basic.target: systemd adds no dependencies to it, and it names none that would
     /// put it after. interlockd and the bus, which open gates, start after that.
     pub early: bool,
+    /// Units after which its own files order it, as they are named there.
+    pub after: Vec<String>,
+    /// Units before which its own files order it, as they are named there.
+    pub before: Vec<String>,
+    /// Timers of other names that start it (`Unit=`), sorted.
+    pub timers: Vec<String>,
 }
 
 /// The units of a host.

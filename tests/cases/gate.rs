@@ -232,5 +232,10 @@ fn start_by_an_alias_waits_like_any_other(case: &Case<'_>) -> Result<()> {
     case.begun("b.service")?;
     case.start(&["other.service"])?;
     case.queued(&["real.service"])?;
+    let why = case.why("other")?;
+    ensure!(
+        why["unit"] == "real.service" && why["state"] == "waiting",
+        "{why}"
+    );
     release_in_turn(case, &["b", "real"])
 }

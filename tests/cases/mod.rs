@@ -64,8 +64,10 @@ mod refuse;
 mod retry;
 mod retry_wait;
 mod support;
+mod unmet;
 mod updates;
 mod window;
+mod window_host;
 
 use crate::runner::Entry;
 
@@ -83,6 +85,7 @@ pub fn all() -> Vec<Entry> {
         order::CASES,
         refuse::CASES,
         window::CASES,
+        window_host::CASES,
         policy::CASES,
         daemon::CASES,
         clock::CASES,
@@ -112,6 +115,7 @@ pub fn all() -> Vec<Entry> {
         retry::CASES,
         retry_wait::CASES,
         history::CASES,
+        unmet::CASES,
         importer::CASES,
         queue_kill::CASES,
         golden::CASES,

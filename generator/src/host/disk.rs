@@ -26,6 +26,8 @@ pub struct DiskHost {
     listing: OnceCell<Listing>,
     /// For the text of one file after the other.
     buffer: RefCell<Vec<u8>>,
+    /// Timers by the units of other names that they start.
+    timers: OnceCell<BTreeMap<String, Vec<String>>>,
 }
 
 impl DiskHost {
@@ -35,7 +37,30 @@ impl DiskHost {
             root: root.to_owned(),
             listing: OnceCell::new(),
             buffer: RefCell::default(),
+            timers: OnceCell::new(),
         }
+    }
+
+    /// The timers that name this unit, and not just by their own names.
+    fn timers_of(&self, unit: &str) -> Vec<String> {
+        let timers = self.timers.get_or_init(|| self.timers());
+        timers.get(unit).cloned().unwrap_or_default()
+    }
+
+    fn timers(&self) -> BTreeMap<String, Vec<String>> {
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for timer in self.listing().timers() {
+            let Some(found) = self.listing().resolve(timer) else {
+                continue;
+            };
+            let Some(named) = self.facts(&found).starts() else {
+                continue;
+            };
+            let unit = self.listing().resolve(&named).map_or(named, |it| it.name);
+            all.entry(unit).or_default().push(timer.to_owned());
+        }
+        all.values_mut().for_each(|timers| timers.sort());
+        all
     }
 
     fn listing(&self) -> &Listing {
@@ -119,12 +144,17 @@ impl Host for DiskHost {
             });
         }
         let facts = self.facts(&found);
+        let (service_type, early) = (facts.service_type(), facts.early());
+        let (after, before) = facts.order();
         Some(Unit {
-            service_type: facts.service_type(),
-            early: facts.early(),
+            service_type,
+            early,
             masked: false,
+            timers: self.timers_of(&found.name),
             name: found.name,
             aliases,
+            after,
+            before,
         })
     }
 
@@ -135,10 +165,10 @@ impl Host for DiskHost {
 
 /// Names of the directories of a unit's drop-ins, from the least to the most specific (systemd.unit(5)).
 fn drop_in_names(unit: &str) -> Vec<String> {
-    let mut all = vec!["service.d".to_owned()];
     let Some((stem, suffix)) = unit.rsplit_once('.') else {
-        return all;
+        return Vec::new();
     };
+    let mut all = vec![format!("{suffix}.d")];
     let prefix = stem.split('@').next().unwrap_or(stem);
     all.extend(
         prefix
@@ -247,6 +277,38 @@ mod tests {
             root.name("dnf-automatic.service").as_deref(),
             Some("dnf5-automatic.service")
         );
+    }
+
+    #[test]
+    fn timers_of_other_names_are_found_by_what_they_start() {
+        let root = Root::new();
+        root.write("usr/lib/systemd/system/upcp.service", "");
+        root.write("usr/lib/systemd/system/upcp.timer", "[Timer]\n");
+        root.link(
+            "etc/systemd/system/panel.service",
+            "/usr/lib/systemd/system/upcp.service",
+        );
+        for (timer, unit) in [
+            ("night", "upcp.service"),
+            ("day", "panel.service"),
+            ("no", "x.service"),
+        ] {
+            root.write(
+                &format!("etc/systemd/system/{timer}.timer"),
+                &format!("[Timer]\nOnCalendar=daily\nUnit={unit}\n"),
+            );
+        }
+        root.write(
+            "usr/lib/systemd/system/own.timer",
+            "[Timer]\nOnCalendar=daily\n",
+        );
+        root.write(
+            "etc/systemd/system/own.timer.d/1.conf",
+            "[Timer]\nUnit=upcp.service\n",
+        );
+        root.link("etc/systemd/system/off.timer", "/dev/null");
+        let found = root.find("upcp.service").unwrap();
+        assert_eq!(found.timers, ["day.timer", "night.timer", "own.timer"]);
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Listing {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            if name.ends_with(".service.d") {
+            if name.ends_with(".service.d") || name.ends_with(".timer.d") {
                 let dir = dir.join(&name);
                 self.drop_ins.entry(name).or_default().push(dir);
                 continue;
@@ -152,6 +152,12 @@ impl Listing {
         let real = self.resolve(&timer)?.name;
         (real != timer).then_some(())?;
         Some(format!("{}.service", real.strip_suffix(".timer")?))
+    }
+
+    /// Every timer but templates, under each of its names.
+    pub(super) fn timers(&self) -> impl Iterator<Item = &str> {
+        let names = self.files.keys().map(String::as_str);
+        names.filter(|name| name.ends_with(".timer") && !names::is_template(name))
     }
 
     /// The other names of a unit.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What a service's file and drop-ins say, so far.
+/// What the file and drop-ins of a service or a timer say, so far.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     service_type: Option<String>,
@@ -10,6 +10,7 @@ pub(super) struct Facts {
     no_default_dependencies: bool,
     after: Vec<String>,
     before: Vec<String>,
+    starts: Option<String>,
 }
 
 /// Targets after which basic.target is reached for certain. Others, as network.target, may come earlier.
@@ -68,6 +69,7 @@ impl Facts {
             ("Service", "Type") => {
                 self.service_type = (!value.is_empty()).then(|| value.to_owned());
             }
+            ("Timer", "Unit") => self.starts = (!value.is_empty()).then(|| value.to_owned()),
             ("Service", "ExecStart") => self.has_exec_start = !value.is_empty(),
             _ => {}
         }
@@ -81,6 +83,16 @@ impl Facts {
             .any(|unit| NEEDED.contains(&unit.as_str()));
         let late = self.after.iter().any(|unit| LATE.contains(&unit.as_str()));
         before || (self.no_default_dependencies && !late)
+    }
+
+    /// What it names in `After=` and in `Before=`.
+    pub(super) fn order(self) -> (Vec<String>, Vec<String>) {
+        (self.after, self.before)
+    }
+
+    /// What a timer names in `Unit=`.
+    pub(super) fn starts(self) -> Option<String> {
+        self.starts
     }
 
     /// `Type=`, or what systemd takes in its absence as far as it matters.

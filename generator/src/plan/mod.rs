@@ -12,7 +12,7 @@ use std::fmt;
 use crate::names;
 use crate::policy::settings::Settings;
 use crate::unitfile::UnitFile;
-use order::Order;
+pub use order::Order;
 
 /// The output directories of systemd.generator(7), by their priority against other unit files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -50,13 +50,11 @@ pub(super) fn units(plan: &mut Plan, settings: &Settings, name: &str, window: &W
 
     for task in members {
         let names = std::iter::once(&task.unit).chain(&task.aliases);
-        for service in names.filter_map(|name| name.strip_suffix(".service")) {
+        let services = names.filter_map(|name| name.strip_suffix(".service"));
+        let timers = services.map(|service| [service, ".timer"].concat());
+        for timer in timers.chain(task.timers.iter().cloned()) {
             // Early, since the timer itself is most often in /etc or /usr/lib.
-            plan.link(
-                Directory::Early,
-                [service, ".timer"].concat(),
-                "/dev/null".to_owned(),
-            );
+            plan.link(Directory::Early, timer, "/dev/null".to_owned());
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Finds orders that contradict each other: systemd would refuse to start such tasks together.
+//! Finds orders that contradict each other, or what the units' own files say: systemd would refuse to start such tasks
+//! together.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::inputs::Inputs;
 use super::source::Span;
+use super::units::Units;
 use super::validate::Context;
 
 /// As many contradictions as are told at once; each more would be one of the same knot.
@@ -25,22 +27,71 @@ enum Why<'a> {
     After,
     Preempts,
     Window(&'a str),
+    /// The unit's own files do, which isn't the policy's to change.
+    Units,
 }
 
 /// Reports each circle of orders.
-pub(super) fn check(context: &mut Context<'_>) {
+pub(super) fn check(context: &mut Context<'_>, units: &Units) {
     let names: Vec<&str> = context.inputs.tasks.keys().map(String::as_str).collect();
     let mut edges = edges(context.inputs, &names);
+    // First the policy for itself, so that nothing is told twice.
+    report_all(context, &names, &mut edges);
+    edges.extend(unit_edges(context.inputs, &names, units));
+    report_all(context, &names, &mut edges);
+}
+
+fn report_all(context: &mut Context<'_>, names: &[&str], edges: &mut [Edge<'_>]) {
     for _ in 0..MOST {
-        let Some(circle) = circle(&edges, names.len()) else {
+        let Some(circle) = circle(edges, names.len()) else {
             return;
         };
-        report(context, &names, &edges, &circle);
+        report(context, names, edges, &circle);
         // The next one is to be found as if the latest line of this one were not there.
-        if let Some(latest) = latest(&edges, &circle) {
-            edges[latest].told = true;
+        match latest(edges, &circle) {
+            Some(latest) => edges[latest].told = true,
+            None => circle.iter().for_each(|index| edges[*index].told = true),
         }
     }
+}
+
+/// What the files of the tasks' units say of each other.
+fn unit_edges(inputs: &Inputs, names: &[&str], units: &Units) -> Vec<Edge<'static>> {
+    let mut index = BTreeMap::new();
+    for (at, name) in names.iter().enumerate() {
+        let unit = units.of_task.get(*name);
+        let aliases = unit.into_iter().flat_map(|unit| &unit.aliases);
+        index.extend(
+            aliases
+                .chain(unit.map(|unit| &unit.name))
+                .map(|name| (name, at)),
+        );
+    }
+    let mut edges = Vec::new();
+    for (this, name) in names.iter().enumerate() {
+        let (Some(unit), Some(task)) = (units.of_task.get(*name), inputs.tasks.get(*name)) else {
+            continue;
+        };
+        let earlier = unit
+            .after
+            .iter()
+            .filter_map(|it| Some((*index.get(it)?, this)));
+        let later = unit
+            .before
+            .iter()
+            .filter_map(|it| Some((this, *index.get(it)?)));
+        let pairs = earlier
+            .chain(later)
+            .filter(|(before, after)| before != after);
+        edges.extend(pairs.map(|(before, after)| Edge {
+            before,
+            after,
+            at: task.name.at,
+            why: Why::Units,
+            told: false,
+        }));
+    }
+    edges
 }
 
 fn edges<'a>(inputs: &'a Inputs, names: &[&str]) -> Vec<Edge<'a>> {
@@ -155,11 +206,12 @@ fn shortest(edges: &[Edge<'_>], leaving: &[Vec<usize>], start: usize) -> Option<
     None
 }
 
-/// The edge that was written last: of two fragments, the later is told.
+/// The edge of the policy that was written last: of two fragments, the later is told.
 fn latest(edges: &[Edge<'_>], circle: &[usize]) -> Option<usize> {
     circle
         .iter()
         .copied()
+        .filter(|index| !matches!(edges[*index].why, Why::Units))
         .max_by_key(|index| (edges[*index].at.source, edges[*index].at.start))
 }
 
@@ -172,10 +224,19 @@ fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge<'_>], circle:
         way.push_str(" -> ");
         way.push_str(names[edges[*index].after]);
     }
-    let problem = context.problems.error(
-        edges[latest].at,
-        format!("the order contradicts itself: {way}"),
-    );
+    let at = edges[latest].at;
+    let by_units = |index: &usize| matches!(edges[*index].why, Why::Units);
+    let is_own = !circle.iter().any(by_units);
+    // Units change with their packages; a policy that was good mustn't block its tasks for that.
+    let problem = match is_own {
+        true => context
+            .problems
+            .error(at, format!("the order contradicts itself: {way}")),
+        false => context.problems.warning(
+            at,
+            format!("the order contradicts that of the units: {way}"),
+        ),
+    };
     for index in circle {
         let edge = &edges[*index];
         let (before, after) = (names[edge.before], names[edge.after]);
@@ -185,8 +246,17 @@ fn report(context: &mut Context<'_>, names: &[&str], edges: &[Edge<'_>], circle:
             Why::Window(window) => {
                 format!("\"{after}\" comes after \"{before}\" in window \"{window}\"")
             }
+            Why::Units => format!(
+                "\"{after}\" comes after \"{before}\" by After= or Before= in the unit files"
+            ),
         };
         problem.note(edge.at, why);
     }
-    problem.help("take one of these lines back");
+    problem.help(match is_own {
+        true => "take one of these lines back",
+        false => {
+            "write the order of the units, or change them (systemctl edit --full); \
+             till then the units' order is kept"
+        }
+    });
 }

@@ -203,6 +203,12 @@ pub struct Task {
     pub aliases: Vec<String>,
     /// The unit's `Type=`, where its file on the host says so (`oneshot` too if it has no `ExecStart=`).
     pub unit_type: Option<String>,
+    /// Units after which its unit's own files order it, under any of their names.
+    pub unit_after: Vec<String>,
+    /// Units before which its unit's own files order it, under any of their names.
+    pub unit_before: Vec<String>,
+    /// Timers of other names that start its unit.
+    pub timers: Vec<String>,
     /// Set if interlock makes the unit itself.
     pub command: Option<Command>,
     /// Shares of each resource, `"all"` resolved to the capacity.

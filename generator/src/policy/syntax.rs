@@ -30,6 +30,11 @@ pub(super) fn report(
     }
 }
 
+/// Quotation marks that TOML doesn't know.
+const TYPOGRAPHIC: [char; 7] = [
+    '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}',
+];
+
 fn explain(source: &Source, at: Span, message: &str) -> (String, String) {
     let line = source.line_of(at.start);
     let rest = source
@@ -47,8 +52,13 @@ fn explain(source: &Source, at: Span, message: &str) -> (String, String) {
             );
         }
         let value = source.text().get(at.start..at.end).unwrap_or_default();
-        let message = "text must stand in quotes".to_owned();
-        return (message, format!("write \"{value}\""));
+        // Word processors and web pages turn quotes into these.
+        let bare = value.trim_matches(TYPOGRAPHIC);
+        let message = match bare == value {
+            true => "text must stand in quotes",
+            false => "these are typographic quotes; text must stand in plain ones",
+        };
+        return (message.to_owned(), format!("write \"{bare}\""));
     }
     let help = match is_header(source.line(line)) {
         true => "a table begins with a line as [tasks.NAME]",

@@ -56,7 +56,7 @@ pub(super) fn validate(mut context: Context<'_>) -> Compiled {
     }
     let sources = context.sources;
     context.inputs.records.settle(sources, &mut settings);
-    order::check(&mut context);
+    order::check(&mut context, &units);
     if settings.tasks.len() < context.inputs.tasks.len() + context.inputs.ineffective_tasks.len() {
         drop_ineffective(&mut settings);
     }

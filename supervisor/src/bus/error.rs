@@ -93,6 +93,7 @@ impl From<RequestError> for Error {
         match error {
             RequestError::NoSuchTask(_) => Self::NoSuchTask(error.to_string()),
             RequestError::NoSuchResource { .. } => Self::NoSuchResource(error.to_string()),
+            RequestError::TooMuch { .. } => Self::InvalidArgs(error.to_string()),
             RequestError::WouldDeadlock(_) => Self::WouldDeadlock(error.to_string()),
         }
     }

@@ -63,6 +63,7 @@ impl Manager {
         let unknown = PolicyView {
             state: "unknown".to_owned(),
             errors: Vec::new(),
+            warnings: Vec::new(),
         };
         self.ask(Query::Policy).await.unwrap_or(unknown)
     }
@@ -129,7 +130,7 @@ impl Manager {
         authority::check(&self.callers, &header, authority::MANAGE).await?;
         let policy = self.ask(Query::Reload).await;
         let policy = policy.map_err(|error| fdo::Error::Failed(error.to_string()))?;
-        Ok((policy.state, policy.errors))
+        Ok((policy.state, [policy.errors, policy.warnings].concat()))
     }
 
     async fn check_request(

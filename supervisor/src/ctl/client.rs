@@ -196,7 +196,7 @@ impl Client {
         task: &str,
         uses: &HashMap<String, u32>,
     ) -> Result<(), CtlError> {
-        let what = "can't ask whether it would wait for itself";
+        let what = "can't queue it";
         ask(what, self.manager.check_request(task, uses)).await
     }
 

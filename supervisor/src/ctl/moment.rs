@@ -5,11 +5,29 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Days that systemd.time(7) has, but only alone.
+const DAYS: [&str; 3] = ["yesterday", "today", "tomorrow"];
+
 /// A point in time, as CLOCK_REALTIME in microseconds: all that journalctl(1) takes, as `2 days ago`, `yesterday` or
-/// `2026-11-01`.
+/// `2026-11-01`; and a time of one of [`DAYS`], as `tomorrow 6:00`.
 ///
 /// systemd-analyze(1) reads it, so that there are no two opinions about what "yesterday" is.
 pub fn point(text: &str) -> Result<u64, String> {
+    match text.trim().split_once(' ') {
+        Some((day, time)) if DAYS.contains(&day) => {
+            let midnight = i64::try_from(ask_systemd(day)?).unwrap_or(i64::MAX);
+            let day = Timestamp::from_microsecond(midnight).map_err(|error| error.to_string())?;
+            let date = day.to_zoned(TimeZone::system()).date();
+            ask_systemd(&format!("{date} {}", time.trim()))
+        }
+        _ => ask_systemd(text),
+    }
+}
+
+fn ask_systemd(text: &str) -> Result<u64, String> {
     let output = Command::new("systemd-analyze")
         .args(["timestamp", "--", text])
         .env("LC_ALL", "C")
@@ -22,7 +40,9 @@ pub fn point(text: &str) -> Result<u64, String> {
         .lines()
         .find_map(|line| line.trim().strip_prefix("UNIX seconds: @"));
     seconds.and_then(microseconds).ok_or_else(|| {
-        "write it as systemd.time(7) has it: \"2 days ago\", yesterday, 2026-11-01, \"2026-11-01 14:00\"".to_owned()
+        "write it as systemd.time(7) has it: \"2 days ago\", yesterday, 2026-11-01, \"2026-11-01 14:00\"; \
+         or as \"tomorrow 6:00\""
+            .to_owned()
     })
 }
 
@@ -83,6 +103,10 @@ mod tests {
         assert_eq!(point("@1795181529"), Ok(1_795_181_529_000_000));
         assert_eq!(point("2026-11-20 13:32:09 UTC"), Ok(1_795_181_529_000_000));
         assert!(point("2 days ago").unwrap() < point("yesterday").unwrap());
+        let (morning, tomorrow) = (point("tomorrow 6:00").unwrap(), point("tomorrow").unwrap());
+        // Some hours after midnight, on days on which the clocks are changed, too.
+        assert!((4..9).contains(&((morning - tomorrow) / 3_600_000_000)));
+        assert!(point("tomorrow noonish").is_err());
         assert!(point("soon").unwrap_err().contains("yesterday"));
         assert!(point("--help").is_err());
     }

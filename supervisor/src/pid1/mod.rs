@@ -15,7 +15,7 @@ use zbus::Connection;
 use zbus::OwnedVariant;
 use zbus_systemd::systemd1::ManagerProxy;
 
-pub use outcome::RunOutcome;
+pub use outcome::{RunOutcome, Unmet};
 pub use refusal::is_refusal;
 pub use transient::Transient;
 

@@ -6,7 +6,8 @@ Lists the runs of tasks, the newest first, and the starts that were given up:
 when each began, how long it took, how it ended, and in one line what there is
 to say about it: what it waited for, what interrupted it, which attempt it was.
 
-Results: systemd's own, as success, exit-code, signal, timeout or oom-kill; and
+Results: systemd's own, as success, exit-code, signal, timeout or oom-kill, and
+assert (one of the unit's own assertions wasn't met, and its start failed); and
 stopped (by an operator), interrupted (by a deployment, a preemption or a
 shutdown; it is run again), not-started (a condition wasn't met, or its start
 was cancelled), skipped (given up at its gate), unknown (nobody knows any more).

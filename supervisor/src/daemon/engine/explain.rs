@@ -154,9 +154,10 @@ impl Engine {
                 "It needs {}, which is locked from outside the policy: by {}.",
                 lock.resource, lock.holder
             ),
+            Hurdle::Jobs(units) if units.is_empty() => "It waits for its own stop.".to_owned(),
             Hurdle::Jobs(units) => format!(
-                "systemd starts {} before it: it takes no resources until {} done.",
-                list(units),
+                "{} before it: it takes no resources until {} done.",
+                subject(units, "comes", "come"),
                 if units.len() == 1 {
                     "that is"
                 } else {

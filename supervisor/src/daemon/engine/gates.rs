@@ -85,7 +85,7 @@ impl Engine {
             Hello::Ask(Earlier::Release) => self.release(&unit),
             Hello::Ask(Earlier::Keep) => {}
         }
-        let standing = self.with_locks(&unit, standing);
+        let standing = self.whole_standing(&unit, standing);
         self.request(unit, standing, Some(state)).await;
     }
 

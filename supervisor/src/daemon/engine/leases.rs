@@ -151,6 +151,7 @@ impl Engine {
             unit: unit.to_owned(),
         });
         self.granted.forget(unit);
+        self.predecessor_has_ended(unit);
         self.forget_run(unit);
         self.deployments_heard_of(unit);
         self.run_ends(unit, record);

@@ -14,6 +14,7 @@ mod live;
 mod locks;
 mod nested;
 mod notify;
+mod order;
 mod outside;
 mod policy;
 mod queue;

@@ -25,6 +25,16 @@ pub enum RequestError {
         /// Those that there are.
         known: String,
     },
+    /// It could never have that.
+    #[error("{shares} shares of {name} can never be had: its capacity is {capacity}")]
+    TooMuch {
+        /// The resource.
+        name: String,
+        /// As asked for.
+        shares: u32,
+        /// By the policy; what an operator makes of it changes again.
+        capacity: u32,
+    },
     /// It would wait for the task that it comes from.
     #[error("{0}")]
     WouldDeadlock(String),
@@ -57,8 +67,17 @@ impl Engine {
         task: &str,
         uses: BTreeMap<String, u32>,
     ) -> Result<(), RequestError> {
-        for resource in uses.keys() {
+        for (resource, shares) in &uses {
             self.known_resource(resource)?;
+            let known = self.policy.settings().resources().get(resource);
+            let capacity = known.map_or(u32::MAX, |known| known.capacity);
+            if *shares > capacity {
+                return Err(RequestError::TooMuch {
+                    name: resource.clone(),
+                    shares: *shares,
+                    capacity,
+                });
+            }
         }
         let (unit, mut wanted) = match task {
             "" => (String::new(), Uses::new()),
@@ -92,14 +111,9 @@ impl Engine {
                 chain()
             )));
         }
-        let comes_after = |unit: &str| {
-            let own = self.policy.task_name(&caller);
-            let task = self.policy.task_of(unit);
-            task.is_some_and(|task| task.after.iter().any(|name| name == own))
-        };
-        if comes_after(&unit) {
+        if self.policy.predecessors(&unit).contains(caller.as_str()) {
             return Err(RequestError::WouldDeadlock(format!(
-                "{} runs for {caller}, and {what} comes after that (after =). {advice}",
+                "{} runs for {caller}, and {what} comes after that (after =, or a window's order). {advice}",
                 chain()
             )));
         }

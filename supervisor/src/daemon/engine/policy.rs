@@ -1,13 +1,14 @@
 //! The policy as the engine uses it, and what happens when it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use interlock_core::arbiter::{Claim, Uses};
 use interlock_generator::names;
+use interlock_generator::plan::Order;
 use interlock_generator::policy::settings::{Settings, Task};
-use interlock_generator::policy::{PolicyState, load};
+use interlock_generator::policy::{Diagnostic, PolicyState, load};
 
 use super::super::Notice;
 use super::actions::{self, ActionRun, Run};
@@ -21,6 +22,8 @@ pub struct PolicyView {
     pub state: String,
     /// One line per error, and per thing that was done about them.
     pub errors: Vec<String>,
+    /// One line per warning, which whoever has it read is to see.
+    pub warnings: Vec<String>,
 }
 
 /// The policy in effect.
@@ -30,6 +33,8 @@ pub struct Policy {
     state: PolicyState,
     /// One line per error.
     errors: Vec<String>,
+    /// One line per warning.
+    warnings: Vec<String>,
     /// What was done about them, a sentence each.
     consequences: Vec<String>,
     /// What commands use that are run behind a gate of their own, by unit.
@@ -40,11 +45,14 @@ impl Policy {
     /// Reads it below `root`, by the same rules as the generator.
     pub fn load(root: &Path) -> Self {
         let loaded = load(root);
-        let errors = loaded.diagnostics.iter().filter(|it| it.is_error());
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            loaded.diagnostics.iter().partition(|it| it.is_error());
+        let lines = |all: Vec<&Diagnostic>| all.into_iter().map(Diagnostic::one_line).collect();
         Self {
             settings: loaded.settings,
             state: loaded.state,
-            errors: errors.map(|error| error.one_line()).collect(),
+            errors: lines(errors),
+            warnings: lines(warnings),
             consequences: loaded.consequences,
             runs: BTreeMap::new(),
         }
@@ -75,6 +83,7 @@ impl Policy {
                 .chain(&self.consequences)
                 .cloned()
                 .collect(),
+            warnings: self.warnings.clone(),
         }
     }
 
@@ -150,6 +159,13 @@ impl Policy {
 
     pub(super) fn is_gated(&self, unit: &str) -> bool {
         names::is_run(unit) || self.task_of(unit).is_some_and(|task| task.gated)
+    }
+
+    /// The units that the policy puts before this one.
+    pub(super) fn predecessors(&self, unit: &str) -> BTreeSet<&str> {
+        let task = self.task_of(unit);
+        task.map(|task| Order::new(&self.settings).before(task))
+            .unwrap_or_default()
     }
 
     /// The units of all tasks; templates as they are.

@@ -75,7 +75,7 @@ impl Engine {
             .map(|(_, standing)| standing);
         match answer {
             Some(standing) => {
-                let standing = self.with_locks(&unit, standing);
+                let standing = self.whole_standing(&unit, standing);
                 self.feed(Event::Looked { unit, standing });
             }
             // No answer says nothing about the unit.

@@ -82,7 +82,9 @@ impl Engine {
         };
         let lost = lost.filter(|_| result == "dependency");
         let lost = lost.is_some_and(|at| at.elapsed() <= LOST_MEMORY);
-        let unasked = result == "assert" && self.met_open_gate(unit).await;
+        let unasked = result == "assert"
+            && self.met_open_gate(unit).await
+            && !self.fails_own_assertion(unit).await;
         if !(lost || unasked) || !self.policy.is_gated(unit) {
             return;
         }
@@ -120,5 +122,15 @@ impl Engine {
         let gate = pid1.states(vec![names::gate_of(unit)]).await;
         let gate = gate.ok().and_then(|states| states.into_values().next());
         gate.is_some_and(|gate| matches!(gate.active.as_str(), "active" | "deactivating"))
+    }
+
+    /// Whether it is another assertion than that of its lease which a unit fails: one of its owner's, who meant it so.
+    async fn fails_own_assertion(&self, unit: &str) -> bool {
+        let Some(pid1) = &self.pid1 else {
+            return false;
+        };
+        let lease = names::lease_file(unit);
+        let other = pid1.fails_other_assertion(unit, &lease).await;
+        other.unwrap_or(false)
     }
 }

@@ -1,6 +1,7 @@
 //! What the engine tells about tasks: states, the queue, and why something waits.
 
 use interlock_core::arbiter::{Hurdle, WaitView, resources, unit_of_share};
+use interlock_generator::names;
 use interlock_generator::policy::is_unit_name;
 use interlock_generator::policy::settings::Task;
 
@@ -112,7 +113,7 @@ impl Engine {
                 || self.live_units().any(|live| live == unit)
         };
         if let Some(unit) = [name, &with_suffix].into_iter().find(|unit| is_known(unit)) {
-            return Some(unit.to_owned());
+            return Some(self.real_name(unit));
         }
         let by_alias = |task: &&Task| task.aliases.iter().any(|a| a == name || *a == with_suffix);
         if let Some(task) = settings.tasks().values().find(by_alias) {
@@ -125,6 +126,20 @@ impl Engine {
         let (task, instance) = instance::split(name)?;
         instance::of_template(&settings.tasks().get(task)?.unit, instance)
             .filter(|unit| is_unit_name(unit))
+    }
+
+    /// The name by which PID 1 knows a unit that may have been called by an alias, or that of its template.
+    fn real_name(&self, unit: &str) -> String {
+        let real = self.policy.task_of(unit).and_then(|task| {
+            let is_alias = |name: &str| task.aliases.iter().any(|alias| alias == name);
+            if is_alias(unit) {
+                return Some(task.unit.clone());
+            }
+            names::template_of(unit).filter(|template| is_alias(template))?;
+            let (_, instance) = instance::split(unit)?;
+            instance::of_template(&task.unit, instance)
+        });
+        real.unwrap_or_else(|| unit.to_owned())
     }
 
     /// The unit that a name stands for by the policy, though no unit can be called so.

@@ -199,8 +199,9 @@ impl Engine {
             tracing::warn!(unit = entry.unit, %error, "cannot start it from the queue yet; trying again");
             return Ok(false);
         }
-        tracing::error!(unit = entry.unit, %error, "systemd refuses a start from the queue");
-        let why = format!("systemd refused its start: {error}");
+        let said = words_of(&error);
+        tracing::error!(unit = entry.unit, %error, "systemd refuses a start of {} from the queue", entry.unit);
+        let why = format!("systemd refused its start: {said}");
         self.history
             .skipped(&entry.task, &entry.unit, &why, clock::realtime());
         self.entry_is_over(entry.id, Outcome::Failed);
@@ -310,6 +311,15 @@ fn next_of(heads: &mut BTreeMap<String, Head>) -> Option<(String, Entry)> {
 }
 
 /// Whether the same start may succeed a moment later: another job of the unit is in the way, or PID 1 isn't there.
+/// What PID 1 said, without the error's name on the bus.
+fn words_of(error: &zbus::Error) -> String {
+    let said = match error {
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
+        error => error.to_string(),
+    };
+    said.trim_end_matches('.').to_owned()
+}
+
 fn is_passing(error: &zbus::Error) -> bool {
     let is_in_the_way = matches!(error, zbus::Error::MethodError(name, ..)
         if name.as_str() == "org.freedesktop.systemd1.TransactionIsDestructive");

@@ -49,7 +49,8 @@ impl Engine {
             Some(pid1) => {
                 let outcome = pid1.outcome(&ended.unit).await.ok();
                 let _ = pid1.unref_unit(&ended.unit).await;
-                outcome.filter(|outcome| !outcome.invocation.is_empty())
+                // What was never run has no invocation.
+                outcome.filter(|it| !it.invocation.is_empty() || it.unmet.is_some())
             }
         };
         // Unloaded already, since it ran when interlockd had just come; or reset: the journal knows.

@@ -3,7 +3,7 @@
 use interlock_core::ending::End;
 
 use super::Stop;
-use crate::pid1::RunOutcome;
+use crate::pid1::{RunOutcome, Unmet};
 
 /// PID 1 takes both times from the same clock, but not at the same instant.
 const SLACK: u64 = 100_000;
@@ -44,8 +44,20 @@ impl Interruption {
 pub(super) fn end_of(outcome: &RunOutcome, known: Circumstances<'_>) -> End {
     let ran = outcome.started_monotonic > 0
         && outcome.started_monotonic + SLACK >= known.granted_monotonic;
+    // What came of an earlier start isn't of this one.
+    let unmet = outcome.unmet.filter(|(_, at)| {
+        *at + SLACK >= known.granted_monotonic && *at >= outcome.started_monotonic
+    });
+    let ran = ran && unmet.is_none();
     let result = match outcome.result.as_str() {
         _ if matches!(known.interruption, Some(Interruption::Deployment(_))) => "interrupted",
+        // The result may be that of an earlier run, still.
+        _ if unmet.is_some() => match unmet {
+            Some((Unmet::Assertion, _)) => "assert",
+            // That of ExecCondition= counts as one of the unit's.
+            _ if outcome.result == "exec-condition" => "exec-condition",
+            _ => "not-started",
+        },
         "success" if !ran => "not-started",
         // Told to stop, it had nothing left to do.
         "success" if outcome.is_oneshot && outcome.exit_status == Some(0) => "success",
@@ -140,6 +152,34 @@ mod tests {
             ("not-started", None)
         );
         assert_eq!((end.started, end.ended), (0, 7_000_000));
+    }
+
+    #[test]
+    fn what_a_condition_left_out_is_given_and_an_assertion_fails_it() {
+        // As PID 1 leaves it after a run that failed.
+        let mut it = outcome("exit-code");
+        (it.started_monotonic, it.exit_status) = (500_000, Some(3));
+        it.unmet = Some((Unmet::Condition, 1_000_200));
+        let end = end_of(&it, known());
+        assert_eq!(
+            (end.result.as_str(), end.exit_status),
+            ("not-started", None)
+        );
+        assert_eq!(meaning_of(&end.result), Meaning::Given);
+        it.unmet = Some((Unmet::Assertion, 1_000_200));
+        let end = end_of(&it, known());
+        assert_eq!(end.result, "assert");
+        assert_eq!(meaning_of(&end.result), Meaning::Failure);
+        let said = RunOutcome {
+            result: "exec-condition".to_owned(),
+            unmet: Some((Unmet::Condition, 1_000_200)),
+            ..it.clone()
+        };
+        assert_eq!(end_of(&said, known()).result, "exec-condition");
+        // That of a start before this run.
+        it.unmet = Some((Unmet::Condition, 400_000));
+        it.started_monotonic = 1_000_300;
+        assert_eq!(end_of(&it, known()).result, "exit-code");
     }
 
     #[test]
