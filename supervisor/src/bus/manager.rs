@@ -100,12 +100,15 @@ impl Manager {
         let view = view.ok_or_else(|| Error::no_such_task(&task))?;
         let path = rows::path_of_task(&view.unit)?;
         // An instance of a template has no object before its first sign of life; one that is there stays.
-        let task = Task::new(view.unit, self.inputs.clone());
-        let task = Fair::new(task, &self.callers);
-        if server.at(&path, task).await?.is_none()
-            && let Some(old) = self.one_more(&path)
-        {
-            server.remove::<Fair<Task>, _>(old).await?;
+        let there = server.interface::<_, Fair<Task>>(&path).await;
+        if there.is_err() {
+            let task = Task::new(view.unit, self.inputs.clone());
+            let given_back = server.at(&path, Fair::new(task, &self.callers)).await?;
+            if given_back.is_none()
+                && let Some(old) = self.one_more(&path)
+            {
+                server.remove::<Fair<Task>, _>(old).await?;
+            }
         }
         Ok(path)
     }

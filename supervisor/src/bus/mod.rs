@@ -174,9 +174,14 @@ impl Served {
 
     async fn offer_deployment(&self, id: &str) {
         let server = self.connection.object_server();
+        let path = deployment_path(id);
+        let there = server.interface::<_, Fair<Deployment>>(path.as_str());
+        if there.await.is_ok() {
+            return;
+        }
         let object = Deployment::new(id.to_owned(), self.inputs.clone(), &self.callers);
         let object = Fair::new(object, &self.callers);
-        if let Err(error) = server.at(deployment_path(id), object).await {
+        if let Err(error) = server.at(path, object).await {
             tracing::warn!(deployment = id, %error, "cannot offer a deployment on the bus");
         }
     }
@@ -208,10 +213,14 @@ impl Served {
         let server = self.connection.object_server();
         let path = task_path(unit);
         self.offered.insert(unit.to_owned());
-        // One that somebody had asked for may have been removed for others meanwhile.
-        let task = self.task(unit);
-        let _ = server.at(path.as_str(), task).await;
-        if let Ok(task) = server.interface::<_, Fair<Task>>(path).await {
+        let mut there = server.interface::<_, Fair<Task>>(path.as_str()).await;
+        // Only if it must be: whoever adds an object waits for all who walk through them, and all others behind him. One
+        // that somebody had asked for may have been removed for others meanwhile.
+        if there.is_err() {
+            let _ = server.at(path.as_str(), self.task(unit)).await;
+            there = server.interface(path.as_str()).await;
+        }
+        if let Ok(task) = there {
             let _ = task.get().await.emit_changed(task.signal_emitter()).await;
         }
     }
