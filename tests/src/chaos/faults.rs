@@ -64,8 +64,8 @@ fn kill_twice(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
 
 /// At the n-th step of a grant, a deployment, a lease's end, the queue, from here on.
 fn die_at_a_step(driver: &mut Driver<'_>, dice: &mut Dice) -> Result<()> {
-    let step = 1 + dice.below(12);
-    if driver.is_shipped || !driver.broken("step", 3 + dice.below(20), let_live) {
+    let step = 1 + dice.below(8);
+    if driver.is_shipped || !driver.broken("step", 10 + dice.below(30), let_live) {
         return Ok(());
     }
     driver.ledger.note("kill-daemon")?;
