@@ -43,7 +43,8 @@ pub fn machine(version: Version, world: &World, bus: Bus) -> Result<Machine> {
     }
     machine
         .sh(&format!(
-            "set -e; interlockctl verify; systemctl daemon-reload; systemctl restart interlockd.service
+            "set -e; interlockctl verify; systemctl daemon-reload
+             systemctl restart interlockd.service || {{ journalctl --no-pager -n 40; exit 1; }}
              interlockctl reload
              mkdir -p /etc/systemd/system/multi-user.target.wants
              for timer in {timers}; do
