@@ -173,6 +173,10 @@ impl World {
         self.lease(unit).is_some()
     }
 
+    pub fn policy_read(&self) -> u8 {
+        self.daemon.as_ref().map_or(self.policy, |it| it.policy)
+    }
+
     /// `Engine::keep_granted`.
     pub fn keep(&mut self, unit: usize) {
         if self.lease(unit).is_some_and(|lease| !lease.presumed) {
@@ -187,7 +191,7 @@ impl World {
         });
     }
 
-    fn is_queued(&self, unit: usize) -> bool {
+    pub fn is_queued(&self, unit: usize) -> bool {
         let daemon = self.daemon.as_ref();
         let mut queue = daemon.iter().flat_map(|it| it.arbiter.queue());
         queue.any(|waiter| waiter.unit == TASK[unit])
@@ -277,7 +281,7 @@ impl World {
     }
 
     /// Tells a gate that its start was given up.
-    fn give_up(&mut self, unit: usize) {
+    pub fn give_up(&mut self, unit: usize) {
         let it = self.units[unit];
         // A new process of the gate hears nothing of it: that comes to the old one's connection.
         if it.gate == Gate::Waiting && !it.hello {
@@ -345,120 +349,6 @@ impl World {
     pub fn adopt_running(&mut self, setup: &Setup, unit: usize) {
         let now = self.now();
         self.adopt(setup, unit, now, false);
-    }
-
-    /// Carries out the arbiter's next action; says whether somebody else can see it.
-    pub fn act(&mut self, setup: &Setup) -> bool {
-        let Some(daemon) = self.daemon.as_mut().filter(|it| !it.actions.is_empty()) else {
-            return false;
-        };
-        match daemon.actions.remove(0) {
-            Action::Look { unit: name } => {
-                let standing = self.standing(setup, unit(&name));
-                self.feed(Told::Looked {
-                    unit: name,
-                    standing,
-                });
-                return false;
-            }
-            Action::LookBehindLease { unit: name } => {
-                let behind = self.all_behind(setup, unit(&name));
-                self.feed(Told::LookedBehindLease { unit: name, behind });
-                return false;
-            }
-            Action::Grant { unit: name } => self.grant(setup, unit(&name)),
-            Action::Refuse { unit: name, .. } => self.refuse(unit(&name)),
-            Action::Revoke { unit: name } => {
-                self.revoke(setup, unit(&name), true);
-            }
-        }
-        true
-    }
-
-    /// `Engine::open`.
-    fn grant(&mut self, setup: &Setup, unit: usize) {
-        faults::check_grant(self, setup, unit);
-        let connected = self.daemon.as_ref().map_or(0, |daemon| daemon.connected);
-        let policy = self.policy_read();
-        self.keep(unit);
-        let it = &mut self.units[unit];
-        it.used |= 1 << policy;
-        // It goes to the connection that it has, which a restart of the gate may have closed.
-        it.go |= it.gate == Gate::Waiting && !it.hello && has(connected, unit);
-    }
-
-    pub fn policy_read(&self) -> u8 {
-        self.daemon.as_ref().map_or(self.policy, |it| it.policy)
-    }
-
-    /// `Engine::refuse`.
-    fn refuse(&mut self, unit: usize) {
-        // A later start isn't the one that was refused.
-        if self.is_queued(unit) {
-            return;
-        }
-        self.cancel_refused(unit);
-        self.give_up(unit);
-    }
-
-    fn cancel_refused(&mut self, unit: usize) {
-        let it = &mut self.units[unit];
-        if it.waits() {
-            it.job = false;
-            it.job_gone = true;
-            it.owed = 0;
-        }
-    }
-
-    /// `Engine::revoke`.
-    fn revoke(&mut self, setup: &Setup, unit: usize, is_answered: bool) -> Revoking {
-        let behind = self.all_behind(setup, unit);
-        let is_behind = behind.iter().any(|it| !it.is_empty());
-        let todo = lease::revoke(self.lease(unit), is_answered.then_some(is_behind));
-        match todo {
-            Revoking::Forget | Revoking::AskAgain => {}
-            Revoking::Spare => self.feed(Told::LookedBehindLease {
-                unit: TASK[unit].to_owned(),
-                behind,
-            }),
-            Revoking::Restart => {
-                if self.units[unit].is_running() {
-                    let fault = format!("the gate of {} is restarted while it runs", TASK[unit]);
-                    self.fault.get_or_insert(fault.into());
-                }
-                self.restart_gate(setup, unit);
-                self.units[unit].dirty = true;
-            }
-        }
-        todo
-    }
-
-    /// The next action, whose calls to PID 1 aren't answered; those that it was to carry out may have been.
-    fn act_fails(&mut self, setup: &Setup, miss: Miss) {
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let action = daemon.actions.remove(0);
-        let is_asked_again = match &action {
-            Action::Grant { .. } => false,
-            Action::Look { .. } | Action::LookBehindLease { .. } => true,
-            Action::Refuse { unit: name, .. } => {
-                let at = unit(name);
-                let is_stale = self.is_queued(at);
-                if miss == Miss::Unheard && !is_stale {
-                    self.cancel_refused(at);
-                }
-                !is_stale
-            }
-            Action::Revoke { unit: name } => {
-                let at = unit(name);
-                let todo = self.revoke(setup, at, miss == Miss::Unheard);
-                matches!(todo, Revoking::AskAgain | Revoking::Restart)
-            }
-        };
-        if let Some(daemon) = self.daemon.as_mut().filter(|_| is_asked_again) {
-            daemon.unanswered.push(action);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `interlock-model [SETUP...]`: each setup, or those named, until all its states are seen or a fault is found;
 //! then exits 1 and says how it comes about. See `tests/README.md`.
 
+mod acting;
 mod daemon;
 mod deploying;
 mod failing;
