@@ -91,7 +91,7 @@ impl World {
     }
 
     /// The next action, whose calls to PID 1 aren't answered; those that it was to carry out may have been.
-    fn act_fails(&mut self, setup: &Setup, miss: Miss) {
+    pub fn act_fails(&mut self, setup: &Setup, miss: Miss) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };

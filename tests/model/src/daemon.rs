@@ -1,11 +1,10 @@
 //! The daemon around the real arbiter: what it hears and what it does, as `supervisor/src/daemon/engine` does it.
 
-use interlock_core::arbiter::{Action, Event as Told, Lease, Standing, Waiter, add_uses};
-use interlock_core::lease::{self, Earlier, Hello, Revoking, Verdict};
+use interlock_core::arbiter::{Event as Told, Lease, Standing, Waiter, add_uses};
+use interlock_core::lease::{self, Earlier, Hello, Verdict};
 
-use crate::faults;
 use crate::setup::{PATIENCE, Policy, RESOURCE, Setup, TASK, TASKS, has, members, unit};
-use crate::world::{Event, Gate, Miss, Retry, World};
+use crate::world::{Event, Gate, Retry, World};
 
 /// Nothing in the model depends on how late it is but what it says itself.
 const NOW: u64 = 0;
