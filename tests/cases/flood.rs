@@ -1,7 +1,7 @@
 //! What whoever floods interlockd does to the others: nothing.
 
 use anyhow::{Context, Result, ensure};
-use interlock_tests::case::{Case, task_policy};
+use interlock_tests::case::Case;
 use interlock_tests::command::Running;
 use interlock_tests::service::Service;
 use interlock_tests::wait::SOON;
@@ -12,7 +12,6 @@ cases![
     ten_thousand_connections_delay_nobody,
     ten_thousand_calls_delay_nobody,
     ten_thousand_scrapes_delay_nobody,
-    thousands_who_walk_the_objects_delay_nobody,
 ];
 
 pub const FLOOD: &str = "/usr/local/libexec/testbed/flood.py";
@@ -145,27 +144,4 @@ fn ten_thousand_calls_delay_nobody(case: &Case<'_>) -> Result<()> {
     };
     ensure!(all == answered + refused && answered > 0, "{said}");
     Ok(())
-}
-
-fn thousands_who_walk_the_objects_delay_nobody(case: &Case<'_>) -> Result<()> {
-    quick_task(case)?;
-    // Each object costs a look at every property.
-    let tasks: String = (0..100)
-        .map(|number| {
-            task_policy(
-                &format!("x{number}"),
-                &format!("x{number}"),
-                "uses = [\"r\"]",
-            )
-        })
-        .collect();
-    case.write("/etc/interlock/policy.d/20-many.toml", &tasks)?;
-    case.reload()?;
-    for kind in ["objects 2000", "properties 10000", "introspect 10000"] {
-        let flood = case.spawn(&as_alice(kind))?;
-        let said = survives(case, kind, flood)?;
-        ensure!(!said.contains(" 0 answered"), "{said}");
-    }
-    case.sh("rm /etc/interlock/policy.d/20-many.toml")?;
-    case.reload()
 }
