@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use interlock_tests::case::{Case, task_policy};
 use interlock_tests::command::Running;
-use interlock_tests::service::Service;
+use interlock_tests::service::{LOCK_PROGRAM, Service};
 use interlock_tests::updates;
 use interlock_tests::wait::{SOON, wait_for};
 
@@ -16,6 +16,7 @@ deploy_cases![
     inhibitor_is_waited_for_whatever_the_action,
     locks_that_others_hold_are_no_reason_to_wait,
     every_kind_of_lock_is_found,
+    package_transaction_is_never_preempted,
 ];
 
 const DNF: &str = "dnf-automatic.service";
@@ -266,4 +267,33 @@ fn every_kind_of_lock_is_found(case: &Case<'_>) -> Result<()> {
     ensure!(output.success(), "{output:?}");
     case.end_deployment(&id)?;
     case.sh("rm /usr/local/bin/locker").map(drop)
+}
+
+fn package_transaction_is_never_preempted(case: &Case<'_>) -> Result<()> {
+    case.services(&[
+        Service::exec("low").command(&format!(
+            "{LOCK_PROGRAM} posix /run/transaction.lock low.service"
+        )),
+        Service::oneshot("high"),
+    ])?;
+    case.policy(&format!(
+        "[resources.r]\nlock-files = [{{ path = \"/run/transaction.lock\", kind = \"posix\" }}]\n{}{}",
+        task_policy("low", "low", "uses = [\"r\"]"),
+        task_policy("high", "high", "uses = [\"r\"]\npreempts = [\"low\"]"),
+    ))?;
+    case.start(&["low.service"])?;
+    case.begun("low.service")?;
+    case.start(&["high.service"])?;
+    wait_for("interlockd to spare it", SOON, || {
+        let journal = case.journal("-u interlockd.service -o cat")?;
+        let spared = "low.service isn't stopped for high.service yet";
+        Ok((journal.contains(spared) && journal.contains("transaction.lock")).then_some(()))
+    })?;
+    ensure!(case.log()?.is_running("low.service"), "it was stopped");
+    // It gives the lock back and lives on.
+    case.sh("systemctl kill --kill-who=main --signal=USR1 low.service")?;
+    case.release("high.service")?;
+    case.ran("low.service", 1)?;
+    case.becomes("low.service", "inactive")?;
+    case.no_overlap(&["low.service", "high.service"])
 }

@@ -156,49 +156,6 @@ impl Engine {
         }
     }
 
-    /// A newcomer that has to wait has those stopped that its policy preempts and that hold what it needs.
-    ///
-    /// By stopping the running ones only, never by `Conflicts=`: that would cancel those that wait, and their
-    /// runs would be lost.
-    pub(super) async fn preempt_for(&mut self, unit: &str) {
-        // One that is held would have them stopped for nothing.
-        let mut queue = self.arbiter.queue().iter();
-        let waits = queue.any(|w| w.unit == unit && w.held.is_none());
-        let Some(task) = self
-            .policy
-            .task_of(unit)
-            .filter(|task| waits && !task.preempts.is_empty())
-        else {
-            return;
-        };
-        let leases = self.arbiter.leases().iter();
-        let low = leases.filter(|(holder, lease)| {
-            let holder = self.policy.task_of(holder);
-            holder.is_some_and(|holder| task.preempts.contains(&holder.name))
-                && lease
-                    .uses
-                    .keys()
-                    .any(|resource| task.uses.contains_key(resource))
-        });
-        let low: Vec<String> = low.map(|(holder, _)| holder.clone()).collect();
-        for holder in low {
-            tracing::info!(
-                message_id = message::PREEMPTED,
-                task = self.policy.task_name(&holder),
-                unit = holder,
-                object_systemd_unit = holder,
-                "{holder} is stopped: {unit} waits for what it holds and preempts it"
-            );
-            if let Some(pid1) = &self.pid1
-                && let Err(error) = pid1.stop(&holder, "replace").await
-            {
-                tracing::warn!(unit = holder, %error, "cannot stop a preempted task");
-            }
-            self.run_is_preempted(&holder);
-            self.preempted.insert(holder);
-        }
-    }
-
     /// When the gate began to wait, microseconds of `CLOCK_MONOTONIC`. PID 1 knows it also for gates that
     /// waited before interlockd started.
     async fn waiting_since(&self, unit: &str) -> u64 {

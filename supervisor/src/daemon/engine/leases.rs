@@ -42,7 +42,7 @@ impl Engine {
     async fn judge(&mut self, unit: &str, task: &UnitState, gate: &UnitState) {
         if gate.is_down() {
             self.orphans.remove(unit);
-            if task.is_down() && self.preempted.remove(unit) {
+            if task.is_down() && self.preemption.forgive(unit) {
                 self.reset_failed(unit).await;
             }
         }

@@ -17,6 +17,7 @@ mod notify;
 mod order;
 mod outside;
 mod policy;
+mod preempt;
 mod queue;
 mod refusals;
 mod runs;
@@ -24,6 +25,7 @@ mod signals;
 mod starts;
 mod tidying;
 mod timers;
+mod transactions;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -130,8 +132,7 @@ pub struct Engine {
     closing: BTreeMap<String, Instant>,
     /// Units whose gate was refused and is to be reset when it has failed.
     refused: BTreeSet<String>,
-    /// Units that were stopped for others: they didn't fail.
-    preempted: BTreeSet<String>,
+    preemption: preempt::Preemption,
     windows: BTreeMap<String, claims::OpenWindow>,
     deployments: deploy::Deployments,
     outside: outside::Outside,
@@ -185,7 +186,7 @@ impl Engine {
             orphans: BTreeMap::new(),
             closing: BTreeMap::new(),
             refused: BTreeSet::new(),
-            preempted: BTreeSet::new(),
+            preemption: preempt::Preemption::default(),
             windows: BTreeMap::new(),
             outside: outside::Outside::new(inputs.clone()),
             holds: holds::Holds::new(&mut store),
@@ -304,6 +305,7 @@ impl Engine {
         let dues = [
             self.deployments.due(),
             self.outside.due(),
+            self.preemption.due(),
             self.queue.due(),
             self.holds.due(),
             self.deadlocks.due(),
@@ -322,6 +324,7 @@ impl Engine {
         self.hear_unheard().await;
         self.work_on_holds().await;
         self.poll_locks();
+        self.preempt_again().await;
         self.look_for_deadlocks();
         let now = clock::monotonic();
         if self.arbiter.next_deadline().is_some_and(|at| at <= now) {

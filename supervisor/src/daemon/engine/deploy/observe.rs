@@ -13,9 +13,8 @@ use tokio::time::Instant;
 use super::super::super::words;
 use super::super::{Engine, leases};
 use super::{STOP_NEWS, hook_unit};
-use crate::locks::Snapshot;
 use crate::pid1::{Details, Pid1, UnitState};
-use crate::{cgroup, clock, inhibitors};
+use crate::{cgroup, clock};
 
 /// One look at everything that live deployments are about.
 pub(super) struct Observation {
@@ -172,74 +171,23 @@ impl Engine {
         }
     }
 
-    /// Units whose processes hold a lock of a resource, or an inhibitor, with the reason not to touch them.
+    /// Units that are inside a transaction, with the reason not to touch them.
     async fn busy_units(
         &self,
         pid1: &Pid1,
         states: &BTreeMap<String, UnitState>,
     ) -> BTreeMap<String, String> {
-        let mut busy = BTreeMap::new();
         let is_settling = self.deployments.live().any(|d| d.stage <= Stage::Settle);
         if !is_settling || states.values().all(UnitState::is_down) {
-            return busy;
+            return BTreeMap::new();
         }
-        let group_of = |pid: i32| cgroup::of_process(pid).ok().flatten();
-        let mut note = |pid: i32, why: String| {
-            let Some(group) = group_of(pid) else {
-                return;
-            };
-            let mut within = states.keys().filter(|unit| {
-                let details = self.deployments.details.get(*unit);
-                details.is_some_and(|d| cgroup::is_within(&group, &d.control_group))
-            });
-            if let Some(unit) = within.next() {
-                busy.entry(unit.clone()).or_insert(why);
-            }
-        };
-        let resources = self.policy.settings().resources().iter();
-        let locks: Vec<_> = resources
-            .flat_map(|(name, resource)| resource.lock_files.iter().map(move |l| (name, l)))
-            .collect();
-        if !locks.is_empty() {
-            match Snapshot::take() {
-                Ok(snapshot) => {
-                    for (resource, lock) in locks {
-                        for holder in snapshot.holders(lock).holders {
-                            let why = format!(
-                                "{} (pid {}) holds {} of {resource}",
-                                holder.comm,
-                                holder.pid,
-                                lock.path.display()
-                            );
-                            note(holder.pid, why);
-                        }
-                    }
-                }
-                // Nobody is known not to be in a transaction.
-                Err(error) => {
-                    for (unit, state) in states {
-                        if !state.is_down() {
-                            let why = format!("who holds locks can't be read ({error})");
-                            busy.insert(unit.clone(), why);
-                        }
-                    }
-                    return busy;
-                }
-            }
-        }
-        match inhibitors::blocking(pid1.connection()).await {
-            Ok(list) => {
-                for it in list {
-                    let pid = i32::try_from(it.pid).unwrap_or(0);
-                    note(
-                        pid,
-                        format!("{} (pid {pid}) inhibits {}: {}", it.who, it.what, it.why),
-                    );
-                }
-            }
-            Err(error) => tracing::debug!(%error, "cannot ask logind for inhibitors"),
-        }
-        busy
+        let up = states.iter().filter(|(_, state)| !state.is_down());
+        let groups = up.map(|(unit, _)| {
+            let details = self.deployments.details.get(unit);
+            let group = details.map(|details| details.control_group.clone());
+            (unit.clone(), group.unwrap_or_default())
+        });
+        self.in_transactions(pid1, &groups.collect()).await
     }
 
     fn seen(&self, unit: &str, state: &UnitState, busy: Option<&String>) -> Seen {
