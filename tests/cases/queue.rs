@@ -20,6 +20,7 @@ cases![
     queued_entries_wait_for_the_end_of_a_deployment,
     failed_instances_are_counted_and_do_not_stop_the_batch,
     submitting_waits_for_the_end_when_asked_to,
+    entries_of_a_task_that_the_policy_loses_run_when_it_has_it_again,
 ];
 
 /// `TEMPLATE@NUMBER.service` for these numbers.
@@ -351,4 +352,22 @@ fn submitting_waits_for_the_end_when_asked_to(case: &Case<'_>) -> Result<()> {
     let output = submit.wait(SOON)?;
     ensure!(output.success(), "{output:?}");
     Ok(())
+}
+
+fn entries_of_a_task_that_the_policy_loses_run_when_it_has_it_again(case: &Case<'_>) -> Result<()> {
+    let with = "[resources.slots]\n[tasks.imp]\nunit = \"imp@.service\"\nuses = [\"slots\"]\n";
+    case.services(&[Service::template("imp")])?;
+    case.policy(with)?;
+    let units = instances("imp", 1..=3);
+    case.submit("--batch lost", &units)?;
+    only_run(case, &units[..1])?;
+    case.policy("[resources.slots]\n")?;
+    case.release(&units[0])?;
+    case.sh("interlockctl queue list | grep -F 'no longer in the policy'")?;
+    ensure!(case.log()?.order().len() == 1, "{:?}", case.log()?.order());
+    case.policy(with)?;
+    for unit in &units[1..] {
+        case.release(unit)?;
+    }
+    each_once(case, &units)
 }

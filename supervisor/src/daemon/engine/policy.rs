@@ -252,6 +252,7 @@ impl Engine {
         self.unmask_timers(old_masked.difference(&masked)).await;
         self.tell_claims();
         self.close_admission_again();
+        self.queue_of_new_policy();
         self.complain_of_excess();
         self.notify(Notice::Policy(self.policy.units()));
     }

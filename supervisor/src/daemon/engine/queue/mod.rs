@@ -143,6 +143,13 @@ impl Engine {
         self.queue.wake_in(PAUSE);
     }
 
+    /// Entries of tasks that the policy has again may be started.
+    pub(super) fn queue_of_new_policy(&mut self) {
+        let queued = self.store().counts().unwrap_or_default();
+        self.queue.waiting.extend(queued.into_keys());
+        self.queue.wake();
+    }
+
     /// Entries of this task may be queued now.
     pub(super) fn queue_again(&mut self, task: &str) {
         self.queue.waiting.insert(task.to_owned());
