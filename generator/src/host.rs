@@ -6,6 +6,7 @@ mod listing;
 mod unit_text;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use disk::DiskHost;
 
@@ -29,6 +30,9 @@ pub struct Unit {
     pub before: Vec<String>,
     /// Timers of other names that start it (`Unit=`), sorted.
     pub timers: Vec<String>,
+    /// A drop-in that systemd takes instead of interlock's: it has the same name, and its directory comes before the
+    /// generators'.
+    pub hidden_by: Option<PathBuf>,
 }
 
 /// The units of a host.

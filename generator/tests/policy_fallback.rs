@@ -143,6 +143,26 @@ fn a_task_that_boot_would_wait_for_is_refused_and_not_blocked() {
 }
 
 #[test]
+fn a_task_whose_drop_in_is_hidden_is_refused_and_not_said_to_be_blocked() {
+    let root = Root::new();
+    root.write("/usr/lib/systemd/system/hidden.service", "");
+    root.link(
+        "/etc/systemd/system/hidden.service.d/50-interlock.conf",
+        "/dev/null",
+    );
+    root.fragment("10.toml", &(task("hidden") + &task("other")));
+    let loaded = root.load();
+    let told = &messages(&loaded)[0];
+    assert!(
+        told.contains("hidden.service would start without its gate: /etc/systemd/system/hidden.service.d/50-interlock.conf"),
+        "{told}"
+    );
+    assert_eq!(tasks(&loaded.settings), ["other"]);
+    assert!(loaded.settings.blocked().is_empty());
+    assert_eq!(loaded.state, PolicyState::Partial);
+}
+
+#[test]
 fn units_that_interlock_needs_are_never_blocked() {
     let root = Root::new();
     root.fragment("10.toml", &(task("dbus") + WRONG + &task("interlockd")));

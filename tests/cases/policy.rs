@@ -19,6 +19,7 @@ cases![
     policy_for_units_that_come_later,
     generator_says_the_same_twice,
     verify_reads_a_directory_without_taking_effect,
+    drop_in_that_hides_a_gate_is_told,
 ];
 
 const BAD: &str =
@@ -252,4 +253,27 @@ fn verify_reads_a_directory_without_taking_effect(case: &Case<'_>) -> Result<()>
     case.sh("interlockctl verify /tmp/policy; rm -r /tmp/policy")?;
     ensure!(!case.sh("interlockctl status --json")?.contains("a.service"));
     Ok(())
+}
+
+fn drop_in_that_hides_a_gate_is_told(case: &Case<'_>) -> Result<()> {
+    case.services(&[Service::oneshot("a"), Service::oneshot("b")])?;
+    case.sh("mkdir -p /etc/systemd/system/b.service.d
+             ln -s /dev/null /etc/systemd/system/b.service.d/50-interlock.conf")?;
+    case.fragment("10-case.toml", &exclusive_policy(&["a", "b"]))?;
+    let output = case.try_sh("interlockctl reload")?;
+    ensure!(
+        output.status == Some(3)
+            && output
+                .text()
+                .contains("b.service would start without its gate")
+            && output.text().contains("b.service.d/50-interlock.conf"),
+        "{output:?}"
+    );
+    // The other task is guarded all the same.
+    start_in_turn(case, &["a"])?;
+    release_in_turn(case, &["a"])?;
+    case.sh("rm -r /etc/systemd/system/b.service.d; : >/var/lib/testbed/log")?;
+    case.reload()?;
+    start_in_turn(case, &["b", "a"])?;
+    release_in_turn(case, &["b", "a"])
 }

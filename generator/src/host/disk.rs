@@ -97,9 +97,10 @@ impl DiskHost {
         facts.read(&String::from_utf8_lossy(&buffer[..length]));
     }
 
-    /// Reads what the files say of a unit.
-    fn facts(&self, found: &Found<'_>) -> Facts {
+    /// Reads what the files say of a unit, and finds the drop-in that hides interlock's, if there is one.
+    fn facts(&self, found: &Found<'_>) -> (Facts, Option<PathBuf>) {
         let mut facts = Facts::default();
+        let mut hidden_by = None;
         match found.file {
             File::Here(dir) => self.read(&self.listing().dir(*dir).join(found.key), &mut facts),
             File::Elsewhere(path) => self.read_below(path, &mut facts),
@@ -114,7 +115,11 @@ impl DiskHost {
                     continue;
                 };
                 for entry in fs::read_dir(real).into_iter().flatten().flatten() {
-                    drop_ins.insert(entry.file_name(), dir.join(entry.file_name()));
+                    let path = dir.join(entry.file_name());
+                    if entry.file_name() == names::DROP_IN && comes_before_generators(dir) {
+                        hidden_by = Some(path.clone());
+                    }
+                    drop_ins.insert(entry.file_name(), path);
                 }
             }
         }
@@ -124,7 +129,7 @@ impl DiskHost {
                 self.read_below(&path, &mut facts);
             }
         }
-        facts
+        (facts, hidden_by)
     }
 }
 
@@ -143,10 +148,11 @@ impl Host for DiskHost {
                 ..Unit::default()
             });
         }
-        let facts = self.facts(&found);
+        let (facts, hidden_by) = self.facts(&found);
         let (service_type, early) = (facts.service_type(), facts.early());
         let (after, before) = facts.order();
         Some(Unit {
+            hidden_by,
             service_type,
             early,
             masked: false,
@@ -161,6 +167,13 @@ impl Host for DiskHost {
     fn has_file(&self, unit: &str) -> bool {
         self.listing().has_file(unit)
     }
+}
+
+/// Whether a drop-in in this directory is taken instead of one of the same name by a generator (systemd.unit(5)).
+/// Those of all services come last, wherever they are.
+fn comes_before_generators(dir: &Path) -> bool {
+    let mut before = ["/etc/systemd/system", "/run/systemd/system"].iter();
+    before.any(|before| dir.starts_with(before)) && !dir.ends_with("service.d")
 }
 
 /// Names of the directories of a unit's drop-ins, from the least to the most specific (systemd.unit(5)).
@@ -227,6 +240,33 @@ mod tests {
         assert_eq!(
             root.find("c.service").unwrap().aliases,
             ["a.service", "b.service"]
+        );
+    }
+
+    #[test]
+    fn a_drop_in_of_interlocks_name_hides_it_where_it_comes_first() {
+        let hidden_by = |drop_in: &str| {
+            let root = Root::new();
+            root.write("usr/lib/systemd/system/a-b@.service", "");
+            root.write(drop_in, "");
+            root.find("a-b@x.service").unwrap().hidden_by
+        };
+        for dir in ["a-b@x.service.d", "a-b@.service.d", "a-.service.d"] {
+            let drop_in = format!("etc/systemd/system/{dir}/50-interlock.conf");
+            assert_eq!(hidden_by(&drop_in), Some(Path::new("/").join(&drop_in)));
+        }
+        assert!(hidden_by("run/systemd/system/a-b@.service.d/50-interlock.conf").is_some());
+        assert_eq!(
+            hidden_by("usr/lib/systemd/system/a-b@.service.d/50-interlock.conf"),
+            None
+        );
+        assert_eq!(
+            hidden_by("etc/systemd/system/service.d/50-interlock.conf"),
+            None
+        );
+        assert_eq!(
+            hidden_by("etc/systemd/system/a-b@.service.d/50-other.conf"),
+            None
         );
     }
 

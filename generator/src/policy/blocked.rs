@@ -8,6 +8,7 @@ use super::task_fragment::TaskFragment;
 use super::unit_name;
 use super::units::is_needed;
 use super::validate::{Context, or};
+use crate::host::Unit;
 
 /// The units of all tasks that are written down somewhere, but guarded nowhere; those that boot can't wait for
 /// (`refused`) and those that are never held are left alone.
@@ -50,7 +51,9 @@ fn unit(context: &Context<'_>, task: &Named<TaskFragment>) -> Option<String> {
     };
     unit_name::check_unit(&named.value).ok()?;
     let found = context.host.find(&named.value);
-    if found.as_ref().is_some_and(|unit| unit.early) {
+    // One is never blocked, the other can't be.
+    let cannot = |unit: &Unit| unit.early || unit.hidden_by.is_some();
+    if found.as_ref().is_some_and(cannot) {
         return None;
     }
     let name = found.map_or_else(|| named.value.clone(), |unit| unit.name);

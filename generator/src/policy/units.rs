@@ -42,7 +42,10 @@ pub(super) fn find(context: &mut Context<'_>) -> Units {
         let Some((unit, at)) = unit(context, task) else {
             continue;
         };
-        if refuse_needed(context, &unit, at) || refuse_early(context, task, &unit, at) {
+        if refuse_needed(context, &unit, at)
+            || refuse_early(context, task, &unit, at)
+            || refuse_hidden(context, &unit, at)
+        {
             units.refused.insert(unit.name);
             continue;
         }
@@ -210,6 +213,24 @@ fn refuse_needed(context: &mut Context<'_>, unit: &Unit, at: Span) -> bool {
         .error(at, format!("{name} can't be a task: {why}"))
         .task_only()
         .help("remove this task");
+    true
+}
+
+/// Whether systemd wouldn't read what interlock writes for a unit, so that it would start as if it had no policy.
+fn refuse_hidden(context: &mut Context<'_>, unit: &Unit, at: Span) -> bool {
+    let Some(path) = &unit.hidden_by else {
+        return false;
+    };
+    let message = format!(
+        "{} would start without its gate: {} hides interlock's drop-in of that name",
+        unit.name,
+        path.display()
+    );
+    context
+        .problems
+        .error(at, message)
+        .task_only()
+        .help("rename that file, or remove it; what it says still holds under another name");
     true
 }
 
