@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use interlock_tests::case::{self, Case, exclusive_policy};
 use interlock_tests::install;
 use interlock_tests::machine::Machine;
-use interlock_tests::service::Service;
+use interlock_tests::service::{Service, TASK_PROGRAM};
 
 use super::deploy_support::{group_policy, paused, run_all};
 use super::support::{gate, main_pid, release_in_turn, start_in_turn};
@@ -125,7 +125,18 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
         "20-metrics.toml",
         "metrics-textfile = \"/srv/interlock.prom\"\n",
     )?;
+    case.fragment(
+        "30-command.toml",
+        &format!("[tasks.c]\ncommand = [\"{TASK_PROGRAM}\", \"c.service\", \"hold\"]\n"),
+    )?;
+    // For starts of units that say nothing else, as those whose file is gone.
+    case.write(
+        "/etc/systemd/system.conf.d/timeout.conf",
+        "[Manager]\nDefaultTimeoutStartSec=1\n",
+    )?;
+    case.sh("systemctl daemon-reexec")?;
     case.reload()?;
+    run_all(&case, &["c"])?;
     case.wait_until("test -e /srv/interlock.prom")?;
     let said = dnf(&machine, "remove")?;
     ensure!(
@@ -144,6 +155,7 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
     ensure!(!case.is_frozen("f.service")?, "the removal left f frozen");
     case.counts("f.service")?;
     case.release("f.service")?;
+    command_outlived_its_file(&case)?;
     let jobs = case.sh("systemctl list-jobs --no-legend --plain | awk '{print $2}'")?;
     ensure!(jobs == "a.service", "left over: {jobs}");
     ensure!(case.sh("systemctl --failed --no-legend")?.is_empty());
@@ -155,7 +167,7 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
     case.begun("b.service")?;
     case.release("a.service")?;
     case.release("b.service")?;
-    case.sh("rm -rf /etc/systemd/system/{a,b,f}.service /etc/interlock/policy.d/{10-case,20-metrics}.toml /usr/local/libexec/testbed
+    case.sh("rm -rf /etc/systemd/system/{a,b,f}.service /etc/interlock/policy.d/{10-case,20-metrics,30-command}.toml /usr/local/libexec/testbed
              rmdir /etc/interlock/policy.d /etc/interlock /usr/local/libexec 2>/dev/null; rm -f /etc/dnf/*.rpmsave; true")?;
     let after = case.sh(&list)?;
     let left: Vec<&str> = after
@@ -164,4 +176,24 @@ fn removal_kills_no_task_and_leaves_none_frozen_and_no_file_behind(case: &Case<'
         .collect();
     ensure!(left.is_empty(), "left behind:\n{}", left.join("\n"));
     Ok(())
+}
+
+/// The command c, whose unit the generator had made, runs on past the limit for starts.
+fn command_outlived_its_file(case: &Case<'_>) -> Result<()> {
+    // This one began later, and the limit ends it.
+    case.unit(
+        "slow.service",
+        "[Service]\nType=notify\nExecStart=/bin/sleep 60\n",
+    )?;
+    case.reload_systemd()?;
+    case.try_start("slow.service")?;
+    case.failed("slow.service")?;
+    ensure!(
+        case.log()?.is_running("c.service"),
+        "the removal ended a command"
+    );
+    case.release("c.service")?;
+    case.becomes("c.service", "inactive")?;
+    case.sh("rm -r /etc/systemd/system/slow.service /etc/systemd/system.conf.d; systemctl daemon-reexec")
+        .map(drop)
 }
