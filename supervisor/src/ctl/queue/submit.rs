@@ -80,10 +80,10 @@ pub(super) async fn together(
     let name = args.batch.as_deref().unwrap_or_default();
     let batch = queue.new_batch(name).await;
     let batch = batch.map_err(|error| not_submitted("can't submit it", error))?;
-    for chunk in tasks.chunks(CHUNK) {
+    for (number, chunk) in tasks.chunks(CHUNK).enumerate() {
         let options = options(args, Some(&batch));
         let sent = client.submit(chunk, &options).await;
-        sent.inspect_err(|_| told_of_rest(&batch))?;
+        sent.inspect_err(|_| told_of_rest(&batch, number * CHUNK))?;
     }
     let began = Instant::now();
     let counted = batches::find(client, &batch).await?.unwrap_or_default();
@@ -152,10 +152,13 @@ fn options<'a>(args: &SubmitArgs, batch: Option<&'a str>) -> Options<'a> {
     ])
 }
 
-fn told_of_rest(batch: &str) {
-    output::complain(&format!(
-        "what was sent before stays queued; to take it out: interlockctl queue cancel --batch {batch}"
-    ));
+/// All or none of what is sent at once is queued.
+fn told_of_rest(batch: &str, sent: usize) {
+    if sent > 0 {
+        output::complain(&format!(
+            "the first {sent} stay queued; to take them out: interlockctl queue cancel --batch {batch}"
+        ));
+    }
 }
 
 /// `2997 queued, 3 were queued already; batch nightly-12.`
@@ -181,7 +184,7 @@ fn ending(batch: &Batch, took: Duration) -> Result<Outcome, CtlError> {
     }
     output::complain(&match batch.failed {
         0 => said,
-        _ => format!("{said}; why: interlockctl failures"),
+        _ => format!("{said}; why: interlockctl failures, interlockctl history"),
     });
     Ok(Outcome::Failed)
 }
@@ -204,6 +207,11 @@ pub(super) fn names(input: impl BufRead) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for line in input.lines() {
         let line = line?;
+        // D-Bus knows no text with it, and would close the connection.
+        if line.contains('\0') {
+            let what = format!("there is a NUL byte in {:?}", line.trim());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
             names.push(name.to_owned());

@@ -102,7 +102,8 @@ impl Engine {
             let unit = self.resolve(task);
             let unit = unit.ok_or_else(|| RequestError::NoSuchTask(task.clone()))?;
             if names::is_template(&unit) {
-                let example = format!("{task}@INSTANCE");
+                let stem = task.strip_suffix(".service").unwrap_or(task);
+                let example = format!("{}@INSTANCE", stem.trim_end_matches('@'));
                 return Err(SubmitError::Template(unit, example));
             }
             entries.push(Entry {
