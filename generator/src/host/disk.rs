@@ -53,7 +53,7 @@ impl DiskHost {
             let Some(found) = self.listing().resolve(timer) else {
                 continue;
             };
-            let Some(named) = self.facts(&found).starts() else {
+            let Some(named) = self.facts(&found).0.starts() else {
                 continue;
             };
             let unit = self.listing().resolve(&named).map_or(named, |it| it.name);
