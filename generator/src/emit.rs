@@ -97,6 +97,31 @@ pub fn emit(plan: &Plan, output: &Output<'_>) -> Vec<EmitError> {
     })
 }
 
+/// Writes the units of commands that run, but that the policy doesn't have any more. Without its unit PID 1 would take
+/// a run for one of `Type=simple`, and end it after `DefaultTimeoutStartSec=`. It can't be started again.
+pub fn emit_kept(root: &Path, plan: &Plan, output: &Output<'_>) -> Vec<EmitError> {
+    let kept = root.join(names::UNITS_DIR.trim_start_matches('/'));
+    let mut errors = Vec::new();
+    for file in fs::read_dir(kept).into_iter().flatten().flatten() {
+        let Ok(unit) = file.file_name().into_string() else {
+            continue;
+        };
+        if !unit.ends_with(".service") || plan.has(Directory::Normal, &unit) {
+            continue;
+        }
+        let path = output.normal.join(&unit);
+        let written = fs::read_to_string(file.path()).and_then(|text| {
+            let assert = names::DROPPED_ASSERT;
+            let text = format!("{text}\n[Unit]\nAssertPathExists={assert}\n");
+            File::create_new(&path)?.write_all(text.as_bytes())
+        });
+        if let Err(source) = written {
+            errors.push(EmitError::Write { path, source });
+        }
+    }
+    errors
+}
+
 fn emit_all(entries: &[Entry], output: &Output<'_>) -> Vec<EmitError> {
     let mut errors = Vec::new();
     let mut path = PathBuf::new();

@@ -91,7 +91,9 @@ fn generate(root: &Path, normal: &Path, early: &Path, late: &Path) -> ExitCode {
         late,
     };
     let plan = Plan::new(&loaded.settings);
-    for error in emit::emit(&plan, &output) {
+    let mut errors = emit::emit(&plan, &output);
+    errors.extend(emit::emit_kept(root, &plan, &output));
+    for error in errors {
         log.error(&error, &error);
     }
     if let Some(text) = &loaded.last_good

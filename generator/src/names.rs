@@ -22,6 +22,12 @@ pub const LEASE_DIR: &str = "/run/interlock/lease";
 /// Holds one file per lease, named after the task's unit, with what it holds.
 pub const GRANTED_DIR: &str = "/run/interlock/granted";
 
+/// Holds the unit file of each command of the policy that runs, as the generator wrote it: the unit outlives its policy.
+pub const UNITS_DIR: &str = "/run/interlock/units";
+
+/// Where systemd lets generators write units that yield to those in /etc (systemd.generator(7)).
+pub const GENERATED_DIR: &str = "/run/systemd/generator";
+
 /// Holds one file per task that interlockd has frozen, named after its unit, with its control group's path in it.
 pub const FROZEN_DIR: &str = "/run/interlock/frozen";
 
@@ -33,6 +39,9 @@ pub const HOLDER_DIR: &str = "/run/interlock/deploy";
 
 /// What a blocked task's `AssertPathExists=` names. It never exists, and reads as the reason.
 pub const BLOCKED_ASSERT: &str = "/run/interlock/blocked/policy-has-errors-see-interlockctl-verify";
+
+/// The same of a command that still runs though the policy has lost it.
+pub const DROPPED_ASSERT: &str = "/run/interlock/blocked/task-is-not-in-the-policy";
 
 /// File name of every drop-in that the generator writes.
 pub const DROP_IN: &str = "50-interlock.conf";

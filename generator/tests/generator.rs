@@ -303,3 +303,31 @@ fn a_policy_that_cannot_be_kept_takes_effect_all_the_same() {
     );
     assert!(host.output(DROP_IN).is_some());
 }
+
+#[test]
+fn command_that_runs_keeps_its_unit_when_the_policy_loses_it() {
+    let with_command = "[resources.r]\n[tasks.c]\ncommand = [\"/bin/new\"]\nuses = [\"r\"]\n";
+    let host = Host::new(with_command);
+    host.write(
+        "run/interlock/units/c.service",
+        "[Service]\nExecStart=/bin/old\n",
+    );
+    host.write("run/interlock/units/.draft", "[Serv");
+    host.generate();
+    let unit = host.output("c.service").expect("a unit");
+    assert!(unit.contains("/bin/new"), "{unit}");
+    host.write(FRAGMENT, GOOD);
+    host.clear_output();
+    let output = host.generate();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let unit = host.output("c.service").expect("a unit");
+    assert!(unit.contains("/bin/old"), "{unit}");
+    // It is there for the run alone.
+    assert!(
+        unit.ends_with(
+            "\n[Unit]\nAssertPathExists=/run/interlock/blocked/task-is-not-in-the-policy\n"
+        ),
+        "{unit}"
+    );
+    assert_eq!(host.output("c.service.d/50-interlock.conf"), None);
+}

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use interlock_tests::case::{Case, exclusive_policy, task_policy};
 use interlock_tests::service::Service;
+use interlock_tests::wait::{SOON, wait_for};
 
 use super::support::{kill_daemon, line_up, main_pid, release_in_turn};
 
@@ -11,6 +12,7 @@ cases![
     policy_that_shrinks_a_capacity_kills_nothing,
     weight_that_grows_while_its_task_waits_is_respected,
     resource_renamed_while_tasks_run_overlaps_nothing,
+    command_that_loses_its_policy_runs_to_its_end,
 ];
 
 fn reload_of_the_daemon_keeps_leases_and_waiters(case: &Case<'_>) -> Result<()> {
@@ -101,4 +103,43 @@ fn resource_renamed_while_tasks_run_overlaps_nothing(case: &Case<'_>) -> Result<
     case.policy(&renamed)?;
     case.queued(&["b.service"])?;
     release_in_turn(case, &["a", "b"])
+}
+
+fn command_that_loses_its_policy_runs_to_its_end(case: &Case<'_>) -> Result<()> {
+    let limits = "/etc/systemd/system.conf.d/limits.conf";
+    case.sh(&format!(
+        "mkdir -p $(dirname {limits}); printf '[Manager]\nDefaultTimeoutStartSec=2s\n' >{limits}"
+    ))?;
+    let result = loses_its_policy(case);
+    case.sh(&format!("rm {limits}; systemctl daemon-reload"))?;
+    result
+}
+
+fn loses_its_policy(case: &Case<'_>) -> Result<()> {
+    case.policy(
+        "[resources.r]\n[tasks.c]\ncommand = [\"/usr/bin/sleep\", \"5\"]\nuses = [\"r\"]\n",
+    )?;
+    let starting = case.starting(&["c.service"])?;
+    wait_for("the command to run", SOON, || {
+        let state = case.sh("systemctl show -P SubState c.service")?;
+        Ok((state == "start").then_some(()))
+    })?;
+    case.policy("")?;
+    kill_daemon(case)?;
+    case.sh("systemctl daemon-reload")?;
+    let again = case.try_sh("systemctl show -P TimeoutStartUSec c.service")?;
+    ensure!(again.stdout.trim() == "infinity", "{again:?}");
+    let ended = starting.wait(SOON)?;
+    ensure!(ended.success(), "the run was ended: {ended:?}");
+    // What is left of it can't run unguarded.
+    let again = case.try_sh("systemctl start c.service")?;
+    ensure!(!again.success(), "it was started without a policy");
+    wait_for("the unit's file to be forgotten", SOON, || {
+        let kept = case.sh("ls /run/interlock/units")?;
+        Ok(kept.is_empty().then_some(()))
+    })?;
+    case.sh("systemctl daemon-reload")?;
+    let left = case.sh("systemctl show -P LoadState c.service")?;
+    ensure!(left == "not-found", "{left}");
+    Ok(())
 }

@@ -70,6 +70,7 @@ const RIGHTS: &str = "\
 600 root:root socket /run/interlock/gate.sock
 755 root:root directory /run/interlock/lease
 755 root:root directory /run/interlock/policy.d
+755 root:root directory /run/interlock/units
 755 root:root regular file /usr/libexec/interlock/interlock-gate
 755 root:root regular file /usr/libexec/interlock/interlockd
 700 root:root directory /var/lib/interlock
@@ -94,7 +95,7 @@ fn files_and_sockets_have_the_least_rights(case: &Case<'_>) -> Result<()> {
 fn ordinary_user_can_plant_nothing_where_interlock_writes(case: &Case<'_>) -> Result<()> {
     line_up(case, &["a", "b"])?;
     let output = case.as_alice(
-        "for dir in /run/interlock /run/interlock/{lease,granted,frozen,environment,deploy,policy.d} /var/lib/interlock \
+        "for dir in /run/interlock /run/interlock/{lease,granted,units,frozen,environment,deploy,policy.d} /var/lib/interlock \
                     /etc/interlock/policy.d /usr/lib/interlock/policy.d; do
              ln -s /etc/passwd $dir/b.service 2>/dev/null && echo \"$dir: a link\"
              : 2>/dev/null >$dir/forged && echo \"$dir: a file\"

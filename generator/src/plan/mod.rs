@@ -114,6 +114,15 @@ impl Plan {
         &self.entries
     }
 
+    /// Whether something is to stand at this path.
+    pub fn has(&self, directory: Directory, path: &str) -> bool {
+        let wanted = (directory, path);
+        let entries = &self.entries;
+        entries
+            .binary_search_by(|it| (it.directory, it.path.as_str()).cmp(&wanted))
+            .is_ok()
+    }
+
     fn file(&mut self, directory: Directory, path: String, file: UnitFile) {
         self.entries.push(Entry {
             directory,

@@ -34,6 +34,7 @@ impl Case<'_> {
              list | comm -13 /var/lib/testbed/active - | sed 's/^/active: /'
              ls -A /run/interlock/lease 2>/dev/null | sed 's/^/a lease file: /'
              ls /run/interlock/granted 2>/dev/null | sed 's/^/kept of a lease: /'
+             ls /run/interlock/units 2>/dev/null | sed 's/^/a unit file: /'
              ls -A /run/interlock/frozen 2>/dev/null | sed 's/^/a mark of a frozen unit: /'
              grep -rlx --include=cgroup.events 'frozen 1' /sys/fs/cgroup | sed 's/^/frozen: /'
              busctl call {NAME} {ROOT} {MANAGER} ListDeployments |

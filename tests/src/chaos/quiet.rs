@@ -19,6 +19,7 @@ systemctl list-jobs --no-legend --full | grep -vE 'polkit|logind|timesync' | sed
 systemctl list-units 'interlock-gate@*' --state=active,activating,deactivating,failed --plain --no-legend --full | sed 's/^/gate left: /'
 ls -A /run/interlock/lease | sed 's/^/lease file left: /'
 ls /run/interlock/granted | sed 's/^/kept of a lease: /'
+ls /run/interlock/units | sed 's/^/unit file left: /'
 ls -A /run/interlock/frozen | sed 's/^/mark of a frozen unit left: /'
 grep -rlx --include=cgroup.events 'frozen 1' /sys/fs/cgroup | sed 's/^/frozen: /'
 timeout 20 interlockctl queue list --json | tr ',' '\n' | grep '"unit"' | sed 's/^/queued: /'

@@ -1,6 +1,9 @@
 //! What leases hold outlives interlockd, and the policy that they were granted by.
 
+use std::path::Path;
+
 use interlock_core::arbiter::{Uses, add_uses};
+use interlock_generator::names;
 
 use super::Engine;
 use super::leases::{Survey, is_populated};
@@ -21,13 +24,22 @@ impl Engine {
         let lease = self.arbiter.leases().get(unit);
         if let Some(lease) = lease.filter(|lease| !lease.presumed) {
             self.granted.keep(unit, &lease.uses);
+            self.keep_unit_file(unit);
+        }
+    }
+
+    fn keep_unit_file(&self, unit: &str) {
+        let task = self.policy.task_of(unit);
+        if task.is_some_and(|task| task.command.is_some()) {
+            self.granted
+                .keep_unit_file(unit, Path::new(names::GENERATED_DIR));
         }
     }
 
     pub(super) fn keep_all_granted(&mut self) {
-        let leases = self.arbiter.leases().iter();
-        for (unit, lease) in leases.filter(|(_, lease)| !lease.presumed) {
-            self.granted.keep(unit, &lease.uses);
+        let units: Vec<String> = self.arbiter.leases().keys().cloned().collect();
+        for unit in units {
+            self.keep_granted(&unit);
         }
     }
 

@@ -172,7 +172,7 @@ impl Engine {
             gates: BTreeMap::new(),
             unheard_gates: BTreeSet::new(),
             records: BTreeMap::new(),
-            granted: Granted::open(Path::new(names::GRANTED_DIR)),
+            granted: Granted::open(Path::new(names::GRANTED_DIR), Path::new(names::UNITS_DIR)),
             notices,
             pulse,
             actions: VecDeque::new(),
