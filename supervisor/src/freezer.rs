@@ -12,6 +12,10 @@ use interlock_generator::names;
 use crate::cgroup;
 use crate::failpoint::pass;
 
+mod rescue;
+
+pub use rescue::watch;
+
 /// Freezes a unit's processes; [`cgroup::is_frozen`] says when they stand still.
 ///
 /// # Errors
@@ -28,6 +32,7 @@ pub fn freeze(unit: &str, control_group: &str) -> io::Result<()> {
         unmark(unit);
         return Err(error);
     }
+    rescue::watch();
     Ok(())
 }
 

@@ -27,6 +27,7 @@ mod deadlock;
 mod deploy;
 mod deploy_action;
 mod deploy_door;
+mod deploy_frozen;
 mod deploy_holder;
 mod deploy_hook;
 mod deploy_kill;
@@ -94,6 +95,7 @@ pub fn all() -> Vec<Entry> {
         deploy_kind::CASES,
         deploy_holder::CASES,
         deploy_door::CASES,
+        deploy_frozen::CASES,
         deploy_overlap::CASES,
         deploy_life::CASES,
         deploy_hook::CASES,

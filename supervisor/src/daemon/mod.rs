@@ -384,6 +384,8 @@ pub async fn run(paths: Paths) -> anyhow::Result<()> {
     );
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(watchdog(pulse));
+    // What an earlier interlockd has frozen, before PID 1 is asked anything.
+    freezer::watch();
     tokio::spawn(listener::accept(listener, inputs.clone()));
     tokio::spawn(clock_set::watch(inputs.clone()));
     tokio::spawn(bus::keep_connected(inputs, notice_receiver, database));
