@@ -50,6 +50,7 @@ fn who_is_watched_over_a_reboot_has_its_time_to_start_again() {
     let mut world = World::new(vec![Unit::new("r", DeployAction::Restart)]);
     let mut it = watched(&mut world);
     reboot(&mut world, &mut it);
+    assert!(it.watch_until > world.now, "by {}", it.watch_until);
     run(&mut world, &mut it, &[], is_over);
     assert_eq!(it.state(), State::Ended, "{:?}", it.failure);
     assert_eq!(world.hooks.get("after-resume"), Some(&1));
