@@ -17,7 +17,8 @@ use super::marked;
 use crate::cgroup;
 use crate::process::Stat;
 
-/// For so long PID 1 stands still at the most. Nothing tells of a process that is frozen before it begins.
+/// For so long PID 1 stands still at the most. No event tells of it: a process that is born into a frozen group leaves
+/// cgroup.events as it is.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Whether the thread runs.
